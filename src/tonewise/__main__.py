@@ -1,0 +1,5 @@
+"""`python -m tonewise` is `tonewise`."""
+
+from tonewise.cli import main
+
+main()

@@ -1,0 +1,142 @@
+"""`tonewise classify`: what the arguments mean, the progress bar, and the words at the end."""
+
+import os
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import fields, replace
+from pathlib import Path
+
+import click
+
+from tonewise.classifier import Classifier
+from tonewise.config import Config, OnError, SourceConfig
+from tonewise.engines import choose_threads
+from tonewise.errors import ConfigError, InputError
+from tonewise.jobs import Report, classify_files
+from tonewise.jobs.run import Progress
+from tonewise.source import Source, format_of, open_source
+from tonewise.source.texts import Rows, Texts
+
+GLOB = re.compile(r"[*\[]|\?.*\w")  # a question mark at the end is punctuation
+
+
+def classify(
+    inputs: Sequence[str], ref: str, config: Config, *, as_text: bool, output: str | None, on_error: OnError
+) -> None:
+    """Open the source and the model, run, and say what happened on stderr."""
+    target = None if output in (None, "-") else Path(str(output))
+    with _open(inputs, config, as_text=as_text) as source:
+        _check_not_an_input(target, source)
+        config = _for_many(config) if isinstance(source, Source) else config
+        _run(source, Classifier.load(ref, config=config), target, on_error)
+
+
+def _run(source: Rows, classifier: Classifier, target: Path | None, on_error: OnError) -> None:
+    with classifier:
+        with _bar(source, target) as progress:
+            report = classify_files(classifier, source, target, on_error=on_error, progress=progress)
+        _tell(report, classifier, target)
+
+
+def _for_many(config: Config) -> Config:
+    """A file is read for its many texts, not for its first."""
+    streams = config.engine.streams or choose_threads(config.engine.threads)
+    return replace(config, engine=replace(config.engine, streams=streams))
+
+
+def is_file_argument(argument: str) -> bool:
+    """Whether an argument names a file: a known extension, a path separator, or a glob without spaces.
+
+    By its looks alone: what an argument means does not depend on the files that are there.
+    """
+    if argument == "-" or format_of(argument) or os.sep in argument:
+        return True
+    return not re.search(r"\s", argument) and GLOB.search(argument) is not None
+
+
+def _open(inputs: Sequence[str], config: Config, *, as_text: bool) -> Rows:
+    if not inputs:
+        if sys.stdin.isatty():
+            raise click.UsageError("nothing to classify: give a text, a file, or - for stdin")
+        inputs = ["-"]
+    files = [] if as_text else [one for one in inputs if is_file_argument(one)]
+    if not files:
+        _check_for_texts(config)
+        return Texts(inputs)
+    if len(files) < len(inputs):
+        text = next(one for one in inputs if one not in files)
+        looks = f"'{files[0][:40]}' looks like a file and '{text[:40]}' like a text"
+        raise ConfigError(f"{looks}; give one kind, or --text if all are texts")
+    try:
+        return open_source(files, config.source)
+    except InputError as error:
+        texts = [one for one in files if format_of(one) is None and not os.path.lexists(one) and one != "-"]
+        if not texts:
+            raise
+        raise InputError(f"{error}; if '{texts[0][:40]}' is a text, add --text") from None
+
+
+def _check_for_texts(config: Config) -> None:
+    """How to read files means nothing for texts. Raises ConfigError."""
+    for knob in fields(SourceConfig):
+        if getattr(config.source, knob.name) != knob.default:
+            raise ConfigError(
+                f"{knob.name} is about files, but the arguments are texts; leave it out, or name a file"
+            )
+
+
+def _check_not_an_input(target: Path | None, source: Rows) -> None:
+    for path in source.paths if isinstance(source, Source) else ():
+        if target and os.path.isfile(target) and path.exists() and target.samefile(path):
+            raise ConfigError(f"{target} is an input too; name another --output")
+
+
+@contextmanager
+def _bar(source: Rows, target: Path | None) -> Iterator[Progress | None]:
+    """A progress bar on a terminal that shows no answers meanwhile; nothing in a pipe."""
+    if not sys.stderr.isatty() or (target is None and sys.stdout.isatty()):
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, SpinnerColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    shown = (
+        SpinnerColumn(),
+        BarColumn(),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[told]}"),
+        TimeRemainingColumn(),
+    )
+    with Bar(*shown, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=source.bytes_total, told="")
+
+        def progress(done: int) -> None:
+            if done % 64 == 0:
+                elapsed = bar.tasks[0].elapsed or 0
+                rate = done / elapsed if elapsed else 0
+                bar.update(task, completed=source.bytes_read, told=f"{done:,} texts, {rate:,.0f}/s")
+
+        yield progress
+
+
+def _tell(report: Report, classifier: Classifier, target: Path | None) -> None:
+    """What the reader must know in any case, and what they like to know on a terminal."""
+    if report.truncated:
+        most = classifier.tokenizer.max_length
+        _say(
+            f"{report.truncated:,} of {report.rows:,} texts were longer than {most} tokens and were cut "
+            "(--too-long window reads them whole)"
+        )
+    if report.errors:
+        where = f"they are in {report.errors_path}" if report.errors_path else "; ".join(report.reasons)
+        _say(f"{report.errors:,} rows were skipped: {where}")
+    if target and sys.stderr.isatty():
+        rate = report.rows / report.seconds if report.seconds else 0
+        _say(f"{report.rows:,} texts in {report.seconds:.1f} s ({rate:,.0f}/s) → {target}")
+
+
+def _say(words: str) -> None:
+    print(f"tonewise: {words}", file=sys.stderr)

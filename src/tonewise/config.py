@@ -1,0 +1,303 @@
+"""Settings: one frozen dataclass per concern, filled from default < TOML < environment < flag."""
+
+import difflib
+import os
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal, TypedDict, get_args, get_origin, get_type_hints
+
+from tonewise.errors import ConfigError
+
+TooLong = Literal["truncate", "error", "window"]
+WindowPooling = Literal["mean", "max"]
+OnError = Literal["stop", "skip"]
+Precision = Literal["auto", "int8", "fp32"]
+InputFormat = Literal["csv", "tsv", "json", "jsonl", "parquet", "lines"]
+OutputFormat = Literal["jsonl", "csv", "parquet", "table"]
+
+PREFIX = "TONEWISE_"
+OTHER_VARIABLES = frozenset({"TONEWISE_CONFIG", "TONEWISE_DATA"})
+SERVICE_LINKS = re.compile(r"TONEWISE_(SERVICE_(HOST|PORT)|PORT)(_\w+)?")
+"""What Kubernetes sets in every pod beside a service that is called tonewise."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoreConfig:
+    """Which models may be fetched and run.
+
+    offline            never touch the network
+    accept_licences    licences accepted beyond the permissive ones; `unstated` for none at all
+    accept_data_terms  refs whose restrictive data terms are accepted (`*` for all)
+    cache_dir          built graphs; default: the user's cache folder
+    """
+
+    offline: bool = False
+    accept_licences: tuple[str, ...] = ()
+    accept_data_terms: tuple[str, ...] = ()
+    cache_dir: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TokenizerConfig:
+    """How texts become tokens.
+
+    max_length      tokens of a row, special ones included; default: the model's own limit
+    too_long        truncate | error | window
+    stride          tokens that neighbouring windows share
+    window_pooling  how the scores of a text's windows are joined: mean | max
+    """
+
+    max_length: int | None = None
+    too_long: TooLong = "truncate"
+    stride: int = 32
+    window_pooling: WindowPooling = "mean"
+
+    def __post_init__(self) -> None:
+        """Refuse lengths that leave no room for text."""
+        if self.max_length is not None and self.max_length < 4:
+            raise ConfigError(f"max_length is {self.max_length}; the least is 4")
+        if self.stride < 0:
+            raise ConfigError(f"stride is {self.stride}; it cannot be negative")
+
+
+@dataclass(frozen=True, slots=True)
+class BatchConfig:
+    """How rows are grouped.
+
+    max_batch_tokens  tokens of a batch, padding included
+    max_batch_rows    rows of a batch
+    buffer_tokens     tokens held back at most to be sorted by length
+    buffer_rows       examples held back at most
+    max_wait_seconds  after this long a slow source's examples are answered unsorted
+    """
+
+    max_batch_tokens: int = 1024
+    max_batch_rows: int = 256
+    buffer_tokens: int = 131_072
+    buffer_rows: int = 4096
+    max_wait_seconds: float = 0.5
+
+    def __post_init__(self) -> None:
+        """Refuse sizes under which nothing could be batched."""
+        for name in ("max_batch_tokens", "max_batch_rows", "buffer_tokens", "buffer_rows"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} is {getattr(self, name)}; the least is 1")
+        if not 0 <= self.max_wait_seconds <= 86_400:
+            raise ConfigError(f"max_wait_seconds is {self.max_wait_seconds}; wanted: 0 to 86,400")
+
+
+@dataclass(frozen=True, slots=True)
+class EngineConfig:
+    """What runs the network.
+
+    engine     auto | onnxruntime | reference | stub
+    precision  auto | int8 | fp32
+    threads    of the forward passes, all together; default: the processors this process may use
+    streams    forward passes in flight, which share the threads: 1 answers one text soonest, and as many
+               as there are threads get most out of many; default: 1, and for files one a thread
+    """
+
+    engine: str = "auto"
+    precision: Precision = "auto"
+    threads: int | None = None
+    streams: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse counts that run nothing."""
+        for name in ("threads", "streams"):
+            count = getattr(self, name)
+            if count is not None and count < 1:
+                raise ConfigError(f"{name} is {count}; the least is 1")
+
+
+@dataclass(frozen=True, slots=True)
+class SourceConfig:
+    """How input files are read.
+
+    input_format      csv | tsv | json | jsonl | parquet | lines; default: by the file's name
+    text_column       default: the one obvious column
+    text_pair_column  the second text of a pair; default: none
+    encoding          of text files
+    delimiter         of CSV; default: comma, or semicolon, tab or bar where the header shows it
+    quoting           read quotes in TSV, which are plain characters otherwise
+    """
+
+    input_format: InputFormat | None = None
+    text_column: str | None = None
+    text_pair_column: str | None = None
+    encoding: str = "utf-8"
+    delimiter: str | None = None
+    quoting: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SinkConfig:
+    """How answers are written.
+
+    output_format  jsonl | csv | parquet | table; default: by the file's name
+    scores         one column per label in CSV and Parquet
+    top_k          scores kept per head, best first; default: all, in the model's order
+    """
+
+    output_format: OutputFormat | None = None
+    scores: bool = False
+    top_k: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a top_k that keeps nothing."""
+        if self.top_k is not None and self.top_k < 1:
+            raise ConfigError(f"top_k is {self.top_k}; the least is 1")
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """All concerns together; `load_config` fills it."""
+
+    store: StoreConfig = field(default_factory=StoreConfig)
+    tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
+    batch: BatchConfig = field(default_factory=BatchConfig)
+    engine: EngineConfig = field(default_factory=EngineConfig)
+    source: SourceConfig = field(default_factory=SourceConfig)
+    sink: SinkConfig = field(default_factory=SinkConfig)
+
+
+class Settings(TypedDict, total=False):
+    """The knobs that `Classifier.load` takes by name; each is told in its concern above."""
+
+    offline: bool
+    accept_licences: Sequence[str]
+    accept_data_terms: Sequence[str]
+    cache_dir: str
+    max_length: int
+    too_long: TooLong
+    stride: int
+    window_pooling: WindowPooling
+    max_batch_tokens: int
+    max_batch_rows: int
+    buffer_tokens: int
+    buffer_rows: int
+    max_wait_seconds: float
+    engine: str
+    precision: Precision
+    threads: int
+    streams: int
+
+
+CONCERNS: dict[str, type] = {
+    "store": StoreConfig,
+    "tokenizer": TokenizerConfig,
+    "batch": BatchConfig,
+    "engine": EngineConfig,
+    "source": SourceConfig,
+    "sink": SinkConfig,
+}
+KNOBS = {knob.name: concern for concern, kind in CONCERNS.items() for knob in fields(kind)}
+
+
+def load_config(
+    flags: Mapping[str, Any] | None = None,
+    *,
+    environment: Mapping[str, str] | None = None,
+    path: str | Path | None = None,
+) -> Config:
+    """Join the layers: defaults, then `tonewise.toml`, then `TONEWISE_*`, then flags that are not None.
+
+    `path` (or `TONEWISE_CONFIG`) names the TOML file; without one, `./tonewise.toml` is read when it
+    exists. Raises ConfigError for an unknown key or a value of the wrong kind, naming its origin.
+    """
+    environment = os.environ if environment is None else environment
+    values: dict[str, Any] = {}
+    values.update(_from_toml(path or environment.get("TONEWISE_CONFIG")))
+    values.update(_from_environment(environment))
+    for name, value in (flags or {}).items():
+        if value is not None:
+            values[name] = _checked(name, value, "argument")
+    return _assemble(values)
+
+
+def _assemble(values: Mapping[str, Any]) -> Config:
+    grouped: dict[str, dict[str, Any]] = {concern: {} for concern in CONCERNS}
+    for name, value in values.items():
+        grouped[KNOBS[name]][name] = value
+    return Config(**{concern: kind(**grouped[concern]) for concern, kind in CONCERNS.items()})
+
+
+def _from_toml(path: str | Path | None) -> dict[str, Any]:
+    where = Path(path or "tonewise.toml")
+    if path is None and not where.is_file():
+        return {}
+    try:
+        table = tomllib.loads(where.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{where}: {error}") from None
+    return {name: _checked(name, value, str(where)) for name, value in table.items()}
+
+
+def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
+    values = {}
+    for variable, text in environment.items():
+        if SERVICE_LINKS.fullmatch(variable):
+            continue
+        if variable.startswith(PREFIX) and variable not in OTHER_VARIABLES:
+            name = variable.removeprefix(PREFIX).lower()
+            values[name] = _checked(name, text, f"environment variable {variable}")
+    return values
+
+
+def _checked(name: str, value: Any, origin: str) -> Any:
+    """Convert `value` to the type of the knob `name`, or say why not."""
+    if name not in KNOBS:
+        close = difflib.get_close_matches(name, KNOBS, n=1)
+        hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(sorted(KNOBS))}"
+        raise ConfigError(f"{origin}: no setting '{name}'; {hint}")
+    wanted = get_type_hints(CONCERNS[KNOBS[name]])[name]
+    try:
+        return _convert(wanted, value)
+    except (TypeError, ValueError, OverflowError):
+        raise ConfigError(f"{origin}: {name} cannot be {value!r}; wanted: {_words(wanted)}") from None
+
+
+def _convert(wanted: Any, value: Any) -> Any:
+    choices = get_args(wanted)
+    if get_origin(wanted) is Literal:
+        return _one_of(choices, value)
+    if isinstance(value, Mapping) or (wanted is str and isinstance(value, (list, tuple))):
+        raise TypeError
+    if get_origin(wanted) is tuple:
+        items = value.split(",") if isinstance(value, str) else value
+        return tuple(str(item).strip() for item in items if str(item).strip())
+    if type(None) in choices:  # an optional knob
+        return _convert(next(kind for kind in choices if kind is not type(None)), value)
+    if wanted is bool:
+        return _boolean(value)
+    if isinstance(value, bool) or (wanted is int and isinstance(value, float)):
+        raise TypeError
+    return wanted(value)
+
+
+def _one_of(choices: tuple[Any, ...], value: Any) -> Any:
+    if value not in choices:
+        raise ValueError
+    return value
+
+
+def _boolean(value: Any) -> bool:
+    words = {"1": True, "true": True, "yes": True, "on": True}
+    words |= {"0": False, "false": False, "no": False, "off": False, "": False}
+    if str(value).lower() not in words:
+        raise ValueError
+    return words[str(value).lower()]
+
+
+def _words(wanted: Any) -> str:
+    choices = get_args(wanted)
+    if get_origin(wanted) is Literal:
+        return " | ".join(choices)
+    if get_origin(wanted) is tuple:
+        return "names separated by commas"
+    if type(None) in choices:  # an optional knob
+        return _words(next(kind for kind in choices if kind is not type(None)))
+    return {bool: "true or false", int: "a whole number", float: "a number"}.get(wanted, "text")

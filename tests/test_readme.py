@@ -1,0 +1,52 @@
+"""The README's words are tried: its Python runs, its commands run, its figures are the measured ones."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from tonewise.cli import run
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text("utf-8")
+BLOCKS = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+COMMANDS = re.findall(r"^\$ (.*)$", README, flags=re.MULTILINE)
+
+
+def test_the_readme_shows_python_and_commands() -> None:
+    assert len(BLOCKS) >= 2
+    assert len(COMMANDS) >= 6
+
+
+@pytest.mark.parametrize("code", BLOCKS, ids=range(len(BLOCKS)))
+def test_the_python_of_the_readme_runs(code: str, here: Path) -> None:
+    exec(compile(code, "README.md", "exec"), {"__name__": "readme"})
+
+
+@pytest.mark.parametrize("line", [line for line in COMMANDS if "|" not in line and " pull " not in line])
+def test_the_commands_of_the_readme_run(line: str, here: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    Path("reviews.csv").write_text("id,review\n1,so good\n2,so bad\n")
+    Path("logs").mkdir()
+    Path("logs/a.jsonl").write_text('{"message": "well done"}\n{"message": null}\n')
+    line = line.replace(".jsonl.gz", ".jsonl")
+    program, *arguments = shlex.split(line)
+    assert program == "tonewise"
+    assert run(arguments) == 0, capfd.readouterr().err
+
+
+def test_stdin_and_a_folder_of_ones_own_run_as_the_readme_says(
+    here: Path, model: object, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert any(line.startswith("cat notes.txt | tonewise classify - --model ./my-model") for line in COMMANDS)
+    Path("notes.txt").write_text("so happy\nnot good\n")
+    Path("my-model").symlink_to(model(), target_is_directory=True)  # type: ignore[operator]
+    with Path("notes.txt").open() as file:
+        monkeypatch.setattr("sys.stdin", file)
+        assert run(["classify", "-", "--model", "./my-model"]) == 0
+    assert capfd.readouterr().out.count("\n") == 2
+
+
+def test_every_link_of_the_readme_leads_somewhere() -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", README):
+        assert (ROOT / target).exists(), target

@@ -13,6 +13,7 @@ import click
 
 ROOT = Path(__file__).parents[1]
 SRC = ROOT / "src" / "tonewise"
+WIDTH = {"max_content_width": 100}
 RESULTS = ROOT / "bench" / "results"
 ROOMS = (
     *("errors", "config", "store", "source", "tokenizer", "batching", "encoder", "engines"),
@@ -26,7 +27,9 @@ def help_pages() -> str:
 
     parts = ["# The command line\n\nWritten by `make docs` from the commands themselves.\n"]
     for path, command in _commands("tonewise", tonewise):
-        context = click.Context(command, info_name=path, max_content_width=100, terminal_width=100)
+        context = click.Context(
+            command, info_name=path, terminal_width=100, **(command.context_settings | WIDTH)
+        )
         parts.append(f"## {path}\n\n```\n{command.get_help(context)}\n```\n")
     return "\n".join(parts)
 

@@ -222,3 +222,14 @@ def test_vectors_that_are_made_otherwise_are_refused_and_labels_are_not(
         assert classifier.classify("so sad").label in classifier.heads["label"].labels
         with pytest.raises(ModelError, match=r"its vectors are not computed here: .*max"):
             classifier.embed(["so sad"])
+
+
+def test_the_columns_that_settings_name_hold_for_frames_too(model: MakeModel) -> None:
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"text": ["so sad"], "review": ["i am happy"], "other": ["not good"]})
+    folder = model()
+    with Classifier.load(folder, text_column="review", text_pair_column="other") as classifier:
+        found = classifier.classify(frame)["label_score"][0]
+        assert found == pytest.approx(classifier.classify(("i am happy", "not good")).score, abs=1e-5)
+        one = classifier.classify(frame, text_column="text", text_pair_column="review")["label_score"][0]
+        assert one == pytest.approx(classifier.classify(("so sad", "i am happy")).score, abs=1e-5)

@@ -1,5 +1,6 @@
 """Side by side with transformers.pipeline: the same arguments give the same shapes, labels and scores."""
 
+import itertools
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -146,10 +147,22 @@ def test_no_texts_have_no_answers(both: Make2) -> None:
 
 
 def test_a_generator_is_answered(both: Make2) -> None:
-    """transformers yields; a list holds the same answers."""
+    """One by one, so that an input may have no end."""
     texts = [TEXT, "i am sad"]
     sides = both("distilbert")
-    _assert_like(sides.ours(iter(texts)), [sides.theirs(one)[0] for one in texts])
+    _assert_like(list(sides.ours(iter(texts))), [sides.theirs(one)[0] for one in texts])
+    endless = sides.ours(itertools.repeat(TEXT), top_k=1, function_to_apply="none")
+    _assert_like(next(endless), sides.theirs(TEXT, top_k=1, function_to_apply="none"))
+
+
+def test_a_pipeline_takes_what_changes_nothing_and_refuses_the_rest(model: Make) -> None:
+    same = pipeline(model=model("distilbert"), device=-1, batch_size=8, truncation=True, framework="pt")
+    assert same(TEXT) == pipeline(model=model("distilbert"))(TEXT)
+    assert len(pipeline(model=model("distilbert"), return_all_scores=True)([TEXT])[0]) == 3
+    with pytest.raises(ConfigError, match="this pipeline runs on the processor"):
+        pipeline(model=model("distilbert"), device=0)
+    with pytest.raises(RowError, match="where the model takes"):
+        pipeline(model=model("distilbert"), truncation=False)("so sad " * 200)
 
 
 def test_options_that_ask_for_what_is_done_anyway_are_accepted(both: Make2) -> None:

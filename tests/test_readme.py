@@ -27,6 +27,7 @@ def test_the_python_of_the_readme_runs(code: str, here: Path) -> None:
 @pytest.mark.parametrize("line", [line for line in COMMANDS if "|" not in line and " pull " not in line])
 def test_the_commands_of_the_readme_run(line: str, here: Path, capfd: pytest.CaptureFixture[str]) -> None:
     Path("reviews.csv").write_text("id,review\n1,so good\n2,so bad\n")
+    Path("docs").symlink_to(ROOT / "docs")
     Path("logs").mkdir()
     Path("logs/a.jsonl").write_text('{"message": "well done"}\n{"message": null}\n')
     line = line.replace(".jsonl.gz", ".jsonl")

@@ -117,7 +117,13 @@ class Classifier:
     def classify(self, texts: list[Any], *, on_error: Literal["return"]) -> list[Prediction | RowError]: ...
     @overload
     def classify(
-        self, texts: Any, *, on_error: OnErrorPython = ..., text_column: str | None = ..., scores: bool = ...
+        self,
+        texts: Any,
+        *,
+        on_error: OnErrorPython = ...,
+        text_column: str | None = ...,
+        text_pair_column: str | None = ...,
+        scores: bool = ...,
     ) -> Any: ...
 
     def classify(
@@ -126,6 +132,7 @@ class Classifier:
         *,
         on_error: OnErrorPython = "raise",
         text_column: str | None = None,
+        text_pair_column: str | None = None,
         scores: bool = False,
     ) -> Any:
         """Classify a text (→ a Prediction), a list (→ list), any iterable (→ iterator) or a frame (→ frame).
@@ -139,9 +146,11 @@ class Classifier:
         if on_error not in ("raise", "return"):
             raise ConfigError(f"on_error cannot be {on_error!r}; wanted: raise | return")
         if kind_of_frame(texts):
-            return self._classify_frame(texts, on_error, text_column, scores)
-        if text_column is not None or scores:
-            raise ConfigError("text_column and scores are for data frames; a Prediction has all scores")
+            source = self.config.source
+            columns = (text_column or source.text_column, text_pair_column or source.text_pair_column)
+            return self._classify_frame(texts, on_error, columns, scores)
+        if text_column is not None or text_pair_column is not None or scores:
+            raise ConfigError("columns and scores are named for data frames; a Prediction has all scores")
         if isinstance(texts, (str, tuple, Encoding)):
             return self._classify_list([texts], on_error)[0]
         if not isinstance(texts, Iterable) or isinstance(texts, (bytes, Mapping)):
@@ -236,13 +245,13 @@ class Classifier:
                 yield answer
 
     def _classify_frame(
-        self, frame: Any, on_error: OnErrorPython, text_column: str | None, scores: bool
+        self, frame: Any, on_error: OnErrorPython, columns: tuple[str | None, str | None], scores: bool
     ) -> Any:
         shapes = {name: head.shape for name, head in self.heads.items()}
         names = [column for name, shape in shapes.items() for column in shape.columns(name, scores=scores)]
         check_clash(frame_columns(frame), names)
         rows = []
-        for answer in self._classify_list(list(frame_texts(frame, text_column)), on_error):
+        for answer in self._classify_list(list(frame_texts(frame, *columns)), on_error):
             found = {} if isinstance(answer, RowError) else answer.heads
             cells = (shape.cells(found.get(name), scores=scores) for name, shape in shapes.items())
             rows.append([cell for some in cells for cell in some])

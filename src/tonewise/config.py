@@ -153,6 +153,18 @@ class SinkConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class RunConfig:
+    """What a command runs.
+
+    model     ref of the model
+    on_error  what a row that cannot be used does: stop | skip
+    """
+
+    model: str = "emotion"
+    on_error: OnError = "stop"
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """All concerns together; `load_config` fills it."""
 
@@ -162,6 +174,7 @@ class Config:
     engine: EngineConfig = field(default_factory=EngineConfig)
     source: SourceConfig = field(default_factory=SourceConfig)
     sink: SinkConfig = field(default_factory=SinkConfig)
+    run: RunConfig = field(default_factory=RunConfig)
 
 
 class Settings(TypedDict, total=False):
@@ -184,6 +197,8 @@ class Settings(TypedDict, total=False):
     precision: Precision
     threads: int
     streams: int
+    text_column: str
+    text_pair_column: str
 
 
 CONCERNS: dict[str, type] = {
@@ -193,6 +208,7 @@ CONCERNS: dict[str, type] = {
     "engine": EngineConfig,
     "source": SourceConfig,
     "sink": SinkConfig,
+    "run": RunConfig,
 }
 KNOBS = {knob.name: concern for concern, kind in CONCERNS.items() for knob in fields(kind)}
 

@@ -1,6 +1,7 @@
 """A drop-in for `transformers.pipeline("text-classification")`: its arguments, its shapes."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -12,6 +13,9 @@ from tonewise.config import Settings
 from tonewise.errors import ConfigError, InputError, ModelError
 from tonewise.head import Head, sigmoid, softmax
 
+IDLE = ("batch_size", "num_workers")
+"""Options of transformers that change no answer."""
+CHUNK_TEXTS = 256
 TASKS = ("text-classification", "sentiment-analysis")
 FUNCTIONS: dict[str, Callable[[NDArray[np.float32]], NDArray[np.float32]]] = {
     "softmax": softmax,
@@ -21,24 +25,46 @@ FUNCTIONS: dict[str, Callable[[NDArray[np.float32]], NDArray[np.float32]]] = {
 _UNSET: Any = object()
 
 
+class Options(Settings, total=False):
+    """Ours, and what transformers' pipeline takes besides."""
+
+    device: object
+    batch_size: int
+    num_workers: int
+    truncation: bool
+    framework: str | None
+    return_all_scores: bool
+
+
 def pipeline(
     task: str = "text-classification",
     model: str | Path = "emotion",
     *,
     top_k: int | None = _UNSET,
     function_to_apply: str | None = None,
-    **settings: Unpack[Settings],
+    **options: Unpack[Options],
 ) -> "TextClassificationPipeline":
     """Open `model` (a ref of ours) as a callable that answers as transformers' pipeline does.
 
-    Raises ConfigError for another task, ModelError for a model that cannot be had or has several heads
-    (select one: `model="name#head"`).
+    Of transformers' own options those are accepted that ask for what is done anyway; batches are planned
+    here whatever `batch_size` says. Raises ConfigError for another task or option, ModelError for a model
+    that cannot be had or has several heads (select one: `model="name#head"`).
     """
     if task not in TASKS:
         raise ConfigError(f"no task '{task}'; there are: {', '.join(TASKS)}")
-    return TextClassificationPipeline(
-        Classifier.load(model, **settings), top_k=top_k, function_to_apply=function_to_apply
-    )
+    settings: Any = dict(options)
+    if settings.pop("device", None) not in (None, -1, "cpu"):
+        raise ConfigError("device: this pipeline runs on the processor; leave it out, or say -1 or 'cpu'")
+    if settings.pop("framework", None) not in (None, "pt"):
+        raise ConfigError("framework: none is needed here; leave it out")
+    if not settings.pop("truncation", True):
+        settings.setdefault("too_long", "error")
+    if settings.pop("return_all_scores", False):
+        top_k = None
+    for name in IDLE:
+        settings.pop(name, None)
+    classifier = Classifier.load(model, **settings)
+    return TextClassificationPipeline(classifier, top_k=top_k, function_to_apply=function_to_apply)
 
 
 class TextClassificationPipeline:
@@ -66,8 +92,8 @@ class TextClassificationPipeline:
         top_k: int | None = _UNSET,
         function_to_apply: str | None = None,
         **tokenizer_options: Any,
-    ) -> list[Any]:
-        """Classify a text, a `{"text", "text_pair"}` dict, or a sequence of them.
+    ) -> Any:
+        """Classify a text, a `{"text", "text_pair"}` dict, a list of them, or any iterable (→ an iterator).
 
         The shapes are transformers': without `top_k` one dict per text (a lone string's in a list); with
         `top_k` (None for all) a list of dicts per text. Of its tokenizer options `truncation`, `padding`
@@ -79,10 +105,12 @@ class TextClassificationPipeline:
         if not isinstance(inputs, Iterable) or isinstance(inputs, (bytes, tuple)):
             kind = type(inputs).__name__
             raise InputError(f"cannot classify {kind}; wanted: a text, a dict, or a list of them")
-        texts = [_text(item) for item in ([inputs] if one else inputs)]
         wanted = self._top_k if top_k is _UNSET else top_k
-        rows = self._scores(texts, function_to_apply or self._function)
-        answers = [self._answer(row, wanted) for row in rows]
+        function = function_to_apply or self._function
+        if isinstance(inputs, Iterator):
+            return self._stream(inputs, function, wanted)
+        texts = [_text(item) for item in ([inputs] if one else inputs)]
+        answers = [self._answer(row, wanted) for row in self._scores(texts, function)]
         if not one:
             return answers
         # A lone string is wrapped unless top_k was given in this very call: so does transformers.
@@ -96,6 +124,12 @@ class TextClassificationPipeline:
         if self.classifier.config.tokenizer.window_pooling != "mean":
             raise ConfigError("function_to_apply works on the mean over windows; leave out window_pooling")
         return FUNCTIONS[function.lower()](self.classifier.logits(texts)[self._head.name])
+
+    def _stream(self, inputs: Iterator[Any], function: str | None, top_k: int | None) -> Iterator[Any]:
+        """Answers as they come, for an input that may have no end."""
+        while texts := [_text(item) for item in islice(inputs, CHUNK_TEXTS)]:
+            for row in self._scores(texts, function):
+                yield self._answer(row, top_k)
 
     def _answer(self, row: NDArray[np.float32], top_k: int | None) -> Any:
         labels = self._head.labels
@@ -114,7 +148,7 @@ class TextClassificationPipeline:
 
     def _check_options(self, options: dict[str, Any]) -> None:
         for name, value in options.items():
-            if name not in ("truncation", "padding", "max_length", "batch_size"):
+            if name not in ("truncation", "padding", "max_length", *IDLE):
                 raise ConfigError(f"the pipeline has no option '{name}'")
             if name == "truncation" and value not in self._cuts:
                 raise ConfigError(

@@ -327,4 +327,26 @@ def test_the_packaged_model_is_the_default(cli: Cli) -> None:
 def test_how_to_read_files_is_refused_for_texts(cli: Cli, ref: str) -> None:
     done = cli("classify", "so sad", "--model", ref, "--text-column", "review")
     assert (done.status, done.out) == (2, b"")
-    assert done.err.startswith("tonewise: text_column is about files, but the arguments are texts")
+    assert done.err.startswith("tonewise: --text-column is about files, but the arguments are texts")
+
+
+def test_a_setting_about_files_does_not_disturb_texts(cli: Cli, ref: str, here: Path) -> None:
+    (here / "tonewise.toml").write_text(f'text_column = "review"\nmodel = "{ref}"\non_error = "skip"\n')
+    done = cli("classify", "so sad")
+    assert (done.status, done.err) == (0, "")
+    assert records(done.out)[0]["model"]["ref"] == ref
+
+
+def test_a_text_that_is_also_a_files_name_is_pointed_out(cli: Cli, ref: str, here: Path) -> None:
+    (here / "notes").write_text("so sad\n")
+    done = cli("classify", "notes", "--model", ref)
+    assert texts_of(done.out) == ["notes"]
+    assert done.err == "tonewise: 'notes' was taken as a text; for the file of that name write ./notes\n"
+    assert cli("classify", "notes", "--model", ref, "--text").err == ""
+
+
+def test_empty_texts_are_answered_and_counted(cli: Cli, ref: str, here: Path) -> None:
+    (here / "a.csv").write_text("id,text\n1,\n2,so sad\n3,  \n")
+    done = cli("classify", "a.csv", "--model", ref, "--output", "out.csv")
+    assert done.err == "tonewise: 2 of 3 texts were empty, and were answered like any other\n"
+    assert json.loads((here / "out.csv.run.json").read_text())["rows"]["empty"] == 2

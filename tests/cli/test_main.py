@@ -79,7 +79,7 @@ def test_the_version_is_told(cli: Cli) -> None:
         (["clasify"], "No such command 'clasify'"),
         (["classify", "--modell", "x"], "No such option '--modell'"),
         (["classify", "a", "--threads", "two"], "'two' is not a valid integer"),
-        (["classify", "a", "--on-error", "ignore"], "'ignore' is not one of 'stop', 'skip'"),
+        (["classify", "a", "--on-error", "ignore"], "on_error cannot be 'ignore'; wanted: stop | skip"),
         (["classify", "a", "--threads", "0"], "threads is 0; the least is 1"),
         (
             ["classify", "a", "--too-long", "cut"],

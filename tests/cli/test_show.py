@@ -93,14 +93,21 @@ def test_an_unknown_name_says_which_are_near(cli: Cli, here: Path) -> None:
     assert "write ./mine" in cli("show", "mine").err
 
 
-def test_terms_that_nobody_accepted_are_refused_and_how_to_accept_is_said(cli: Cli, here: Path) -> None:
+def test_terms_can_be_read_before_they_are_accepted(cli: Cli, here: Path, bundle: Path) -> None:
     done = cli("show", RESTRICTED)
-    assert (done.status, done.out) == (5, b"")
-    assert "--accept-licences cc-by-nc-4.0" in done.err
-    assert done.err.count("\n") == 1
-    accepted = cli("show", RESTRICTED, "--accept-licences", "cc-by-nc-4.0")
-    assert accepted.status == 4, "accepted, but not pulled"
-    assert f"tonewise pull {RESTRICTED}" in accepted.err
+    assert (done.status, done.err) == (0, "")
+    for word in ("cc-by-nc-4.0", "Very Negative", f"tonewise pull {RESTRICTED}"):
+        assert word in done.text
+    assert json.loads(cli("show", RESTRICTED, "--json").out)["licence"] == "cc-by-nc-4.0"
+    restricted = here / "restricted"
+    shutil.copytree(bundle, restricted)
+    card = "---\nlicense: cc-by-nc-4.0\n---\n"
+    (restricted / "tonewise.json").unlink(missing_ok=True)
+    (restricted / "README.md").write_text(card)
+    assert "cc-by-nc-4.0" in cli("show", "./restricted").text
+    refused = cli("classify", "so sad", "--model", "./restricted")
+    assert (refused.status, refused.out) == (5, b"")
+    assert "--accept-licences cc-by-nc-4.0" in refused.err
 
 
 def test_pull_has_nothing_to_fetch_for_a_model_that_is_here(cli: Cli, bundle: Path) -> None:

@@ -89,7 +89,7 @@ def test_beside_a_file_stands_what_an_auditor_asks(model: MakeModel, here: Path)
         "engine": {"name": "onnxruntime", "precision": "int8"},
         "inputs": [{"name": "in.csv", "sha256": hashlib.sha256(Path("in.csv").read_bytes()).hexdigest()}],
         "output": "out.csv",
-        "rows": {"answered": 3, "errors": 0, "truncated": 1},
+        "rows": {"answered": 3, "errors": 0, "truncated": 1, "empty": 0},
     }
     assert settings["on_error"] == "stop"
     assert (settings["tokenizer"]["max_length"], settings["engine"]["threads"]) == (6, 1)
@@ -164,8 +164,8 @@ def test_skipped_rows_are_kept_beside_the_answers(stubbed: Classifier, tmp_path:
     assert first == {"where": "x line 2", "code": "bad_input", "reason": "no text"}
     assert (second["where"], second["code"], second["id"]) == ("text 1", "engine_failed", 1)
     facts = json.loads((tmp_path / "out.jsonl.run.json").read_text())
-    assert facts["rows"] == {"answered": 2, "errors": 2, "truncated": 0}
-    assert facts["settings"]["on_error"] == "skip"
+    assert facts["rows"] == {"answered": 2, "errors": 2, "truncated": 0, "empty": 0}
+    assert facts["settings"]["run"]["on_error"] == "skip"
 
 
 def test_without_a_file_the_first_skipped_rows_are_told(stubbed: Classifier) -> None:

@@ -5,17 +5,27 @@ import pytest
 
 from tonewise.errors import InputError, OutputError, RowError, TooLongError
 from tonewise.sinks import ErrorsFile
+from tonewise.source import Example
 
 
 def test_skipped_rows_are_recorded_with_place_code_and_reason(tmp_path: Path) -> None:
     with ErrorsFile(tmp_path / "out.jsonl") as errors:
         errors.write(RowError("a.csv line 7", InputError("column 'text' is null")))
-        errors.write(RowError("a.csv line 9", TooLongError("600 tokens")), id="x9")
+        errors.write(
+            RowError("a.csv line 9", TooLongError("600 tokens")), Example("so long", id="x9", fields={"n": 1})
+        )
         assert errors.partial_path == tmp_path / "out.jsonl.errors.jsonl.partial"
     lines = (tmp_path / "out.jsonl.errors.jsonl").read_text().splitlines()
     assert [json.loads(line) for line in lines] == [
         {"where": "a.csv line 7", "code": "bad_input", "reason": "column 'text' is null"},
-        {"where": "a.csv line 9", "code": "too_long", "reason": "600 tokens", "id": "x9"},
+        {
+            "where": "a.csv line 9",
+            "code": "too_long",
+            "reason": "600 tokens",
+            "id": "x9",
+            "text": "so long",
+            "fields": {"n": 1},
+        },
     ]
     assert errors.rows_written == 2
     assert len(list(tmp_path.iterdir())) == 1

@@ -11,10 +11,14 @@ from tonewise.errors import OutputError, TonewiseError
 
 def main() -> None:
     """Run `tonewise`. Exits 0, or with the error's own status after one line on stderr."""
-    logging.basicConfig(format="tonewise: %(message)s", level=logging.WARNING)
-    status = run(sys.argv[1:])
-    with suppress(OSError):
-        sys.stdout.flush()
+    try:
+        logging.basicConfig(format="tonewise: %(message)s", level=logging.WARNING)
+        status = run(sys.argv[1:])
+        with suppress(OSError):
+            sys.stdout.flush()
+    except KeyboardInterrupt:  # before or after the command itself
+        _say("interrupted")
+        status = 128 + signal.SIGINT
     # Taking the runtimes down would cost a tenth of a second, and a reader may still be inside one.
     os._exit(status)
 

@@ -3,7 +3,7 @@
 import os
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, replace
 from pathlib import Path
@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from tonewise.classifier import Classifier
-from tonewise.config import Config, OnError, SourceConfig
+from tonewise.config import Config, SourceConfig
 from tonewise.engines import choose_threads
 from tonewise.errors import ConfigError, InputError
 from tonewise.jobs import Report, classify_files
@@ -23,19 +23,25 @@ GLOB = re.compile(r"[*\[]|\?.*\w")  # a question mark at the end is punctuation
 
 
 def classify(
-    inputs: Sequence[str], ref: str, config: Config, *, as_text: bool, output: str | None, on_error: OnError
+    inputs: Sequence[str], config: Config, *, flags: Collection[str], as_text: bool, output: str | None
 ) -> None:
-    """Open the source and the model, run, and say what happened on stderr."""
+    """Open the source and the model, run, and say what happened on stderr.
+
+    `flags` are the settings that were given in the command itself.
+    """
     target = None if output in (None, "-") else Path(str(output))
-    with _open(inputs, config, as_text=as_text) as source:
+    with _open(inputs, config, flags=flags, as_text=as_text) as source:
         _check_not_an_input(target, source)
         config = _for_many(config) if isinstance(source, Source) else config
-        _run(source, Classifier.load(ref, config=config), target, on_error)
+        if config.engine.engine == "stub" and "engine" not in flags:
+            _say("a setting, not the command, chose the stub engine, whose answers are made up")
+        _run(source, Classifier.load(config.run.model, config=config), target)
 
 
-def _run(source: Rows, classifier: Classifier, target: Path | None, on_error: OnError) -> None:
+def _run(source: Rows, classifier: Classifier, target: Path | None) -> None:
     with classifier:
         with _bar(source, target) as progress:
+            on_error = classifier.config.run.on_error
             report = classify_files(classifier, source, target, on_error=on_error, progress=progress)
         _tell(report, classifier, target)
 
@@ -56,14 +62,16 @@ def is_file_argument(argument: str) -> bool:
     return not re.search(r"\s", argument) and GLOB.search(argument) is not None
 
 
-def _open(inputs: Sequence[str], config: Config, *, as_text: bool) -> Rows:
+def _open(inputs: Sequence[str], config: Config, *, flags: Collection[str], as_text: bool) -> Rows:
     if not inputs:
         if sys.stdin.isatty():
             raise click.UsageError("nothing to classify: give a text, a file, or - for stdin")
         inputs = ["-"]
     files = [] if as_text else [one for one in inputs if is_file_argument(one)]
     if not files:
-        _check_for_texts(config)
+        _check_for_texts(flags)
+        if not as_text:
+            _point_at_files(inputs)
         return Texts(inputs)
     if len(files) < len(inputs):
         text = next(one for one in inputs if one not in files)
@@ -78,13 +86,20 @@ def _open(inputs: Sequence[str], config: Config, *, as_text: bool) -> Rows:
         raise InputError(f"{error}; if '{texts[0][:40]}' is a text, add --text") from None
 
 
-def _check_for_texts(config: Config) -> None:
+def _check_for_texts(flags: Collection[str]) -> None:
     """How to read files means nothing for texts. Raises ConfigError."""
     for knob in fields(SourceConfig):
-        if getattr(config.source, knob.name) != knob.default:
+        if knob.name in flags:
+            flag = f"--{knob.name.replace('_', '-')}"
             raise ConfigError(
-                f"{knob.name} is about files, but the arguments are texts; leave it out, or name a file"
+                f"{flag} is about files, but the arguments are texts; leave it out, or name a file"
             )
+
+
+def _point_at_files(texts: Sequence[str]) -> None:
+    for text in texts:
+        if os.path.isfile(text):
+            _say(f"'{text}' was taken as a text; for the file of that name write .{os.sep}{text}")
 
 
 def _check_not_an_input(target: Path | None, source: Rows) -> None:
@@ -130,6 +145,8 @@ def _tell(report: Report, classifier: Classifier, target: Path | None) -> None:
             f"{report.truncated:,} of {report.rows:,} texts were longer than {most} tokens and were cut "
             "(--too-long window reads them whole)"
         )
+    if report.empty:
+        _say(f"{report.empty:,} of {report.rows:,} texts were empty, and were answered like any other")
     if report.errors:
         where = f"they are in {report.errors_path}" if report.errors_path else "; ".join(report.reasons)
         _say(f"{report.errors:,} rows were skipped: {where}")

@@ -7,7 +7,6 @@ import click
 
 from tonewise import __version__
 from tonewise.cli.statuses import STATUSES
-from tonewise.config import OnError
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 Command = Callable[..., None]
@@ -46,14 +45,7 @@ def tonewise() -> None:
 
 @tonewise.command(context_settings=CONTEXT)
 @click.argument("inputs", nargs=-1, metavar="TEXT… | FILE… | -")
-@click.option(
-    "--model",
-    "ref",
-    default="emotion",
-    show_default=True,
-    metavar="REF",
-    help="Name, ./folder or owner/name.",
-)
+@click.option("--model", metavar="REF", help="Name, ./folder or owner/name.  [default: emotion]")
 @click.option(
     "--text", "as_text", is_flag=True, help="Take every argument as a text, whatever it looks like."
 )
@@ -85,19 +77,16 @@ def tonewise() -> None:
 @click.option("--window-pooling", metavar="HOW", help="mean | max  [default: mean]")
 @click.option(
     "--on-error",
-    type=click.Choice(["stop", "skip"]),
-    default="stop",
-    show_default=True,
-    help="What a row that cannot be used does; skipped ones go to OUTPUT.errors.jsonl.",
+    metavar="POLICY",
+    help="stop | skip: what a row that cannot be used does; skipped ones go to OUTPUT.errors.jsonl.  "
+    "[default: stop]",
 )
 @store_options
 @config_option
 def classify(
     inputs: tuple[str, ...],
-    ref: str,
     as_text: bool,
     output: str | None,
-    on_error: OnError,
     config_path: str | None,
     **knobs: Any,
 ) -> None:
@@ -109,7 +98,8 @@ def classify(
     from tonewise.cli.classify import classify as run
     from tonewise.config import load_config
 
-    run(inputs, ref, load_config(knobs, path=config_path), as_text=as_text, output=output, on_error=on_error)
+    flags = {name: value for name, value in knobs.items() if value is not None}
+    run(inputs, load_config(flags, path=config_path), flags=set(flags), as_text=as_text, output=output)
 
 
 @tonewise.command(context_settings=CONTEXT)

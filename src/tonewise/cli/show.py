@@ -2,12 +2,23 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from tonewise.config import StoreConfig
-from tonewise.errors import IntegrityError
-from tonewise.store import UNSTATED, Bundle, ModelRow, is_permissive, models, pull, resolve, verify
+from tonewise.errors import HubError, IntegrityError
+from tonewise.store import (
+    ANY,
+    UNSTATED,
+    Bundle,
+    ModelRow,
+    catalogued,
+    is_permissive,
+    models,
+    pull,
+    resolve,
+    verify,
+)
 
 KINDS = {
     "packaged": "In the package",
@@ -35,18 +46,43 @@ def _row(row: ModelRow) -> list[str]:
     gate = "" if is_permissive(row.licence) else f" (needs --accept-licences {row.licence})"
     terms = f" · data terms: {row.data_terms or UNSTATED}"
     languages = f" · {' '.join(row.languages)}" if row.languages else ""
+    published = [
+        f"    published: {one.metric} {one.value:.1%} on {one.data} ({one.source})" for one in row.figures
+    ]
     heads = [f"    {head}: {', '.join(labels)}" for head, labels in row.labels.items()]
     return [
         row.name,
         f"    {row.licence}{gate}{terms}{languages}{size}",
         *(heads or ["    no head: it embeds"]),
+        *published,
     ]
 
 
 def show_model(ref: str, config: StoreConfig, *, as_json: bool) -> None:
     """Print all that is known of a model. Raises ModelError as `resolve` does."""
-    bundle = resolve(ref, config)
+    # Terms must be readable before they are accepted; and looking at a model fetches nothing.
+    config = replace(config, offline=True, accept_licences=(ANY,), accept_data_terms=(ANY,))
+    try:
+        bundle = resolve(ref, config)
+    except HubError:
+        known = catalogued(ref)
+        if known is None:
+            raise
+        _show_known(known.repo, as_json=as_json)
+        return
     print(json.dumps(_facts(bundle), indent=2, ensure_ascii=False) if as_json else _page(bundle))
+
+
+def _show_known(repo: str, *, as_json: bool) -> None:
+    """What the catalogue tells of a model whose files are not here."""
+    row = next(row for row in models() if row.name.partition("@")[0] == repo)
+    if as_json:
+        print(json.dumps(asdict(row), indent=2, ensure_ascii=False))
+    else:
+        print(
+            "\n".join(_row(row))
+            + f"\n    its files are not here; they are to be had by: tonewise pull {repo}"
+        )
 
 
 def pull_model(ref: str, config: StoreConfig) -> None:

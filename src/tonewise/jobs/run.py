@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, closing
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from os.path import exists, isfile
 from pathlib import Path
@@ -32,6 +32,7 @@ class Report:
     rows: int = 0
     errors: int = 0
     truncated: int = 0
+    empty: int = 0
     seconds: float = 0.0
     errors_path: Path | None = None
     reasons: list[str] = field(default_factory=list)
@@ -122,12 +123,13 @@ def _write(
         return
     report.rows += 1
     report.truncated += answer.truncated
+    report.empty += not example.text.strip()
 
 
 def _set_aside(error: RowError, example: Example | None, errors: ErrorsFile | None, report: Report) -> None:
     report.errors += 1
     if errors:
-        errors.write(error, example.id if example else None)
+        errors.write(error, example)
     elif len(report.reasons) < 20:
         report.reasons.append(str(error))
 
@@ -156,10 +158,15 @@ def _run_facts(
             "heads": list(classifier.heads),
         },
         "engine": {"name": classifier.engine.name, "precision": classifier.engine.precision},
-        "settings": {**asdict(config), "on_error": on_error},
+        "settings": asdict(replace(config, run=replace(config.run, on_error=on_error))),
         "inputs": [{"name": name, "sha256": digest} for name, digest in source.sha256().items()],
         "output": str(output),
-        "rows": {"answered": report.rows, "errors": report.errors, "truncated": report.truncated},
+        "rows": {
+            "answered": report.rows,
+            "errors": report.errors,
+            "truncated": report.truncated,
+            "empty": report.empty,
+        },
     }
 
 

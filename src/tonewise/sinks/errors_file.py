@@ -6,11 +6,15 @@ from typing import Any, Self
 from tonewise.errors import OutputError, RowError
 from tonewise.sinks.partial import PartialFile
 from tonewise.sinks.values import to_json
+from tonewise.source import Example
 from tonewise.store.files import reason
 
 
 class ErrorsFile:
-    """Skipped rows as `{"where", "code", "reason"[, "id"]}`, each on the disk as soon as it is known."""
+    """Skipped rows, each on the disk as soon as it is known.
+
+    A row is `{"where", "code", "reason"}`, and where the input could be read also "id", "text", "fields".
+    """
 
     def __init__(self, output: Path) -> None:
         """Name it after `output`; nothing is created before the first error."""
@@ -23,11 +27,11 @@ class ErrorsFile:
         """The unfinished file, while there is one."""
         return self._file.partial_path if self._file else None
 
-    def write(self, error: RowError, id: int | str | None = None) -> None:  # noqa: A002  # the record's own word
-        """Add one row. Raises OutputError."""
+    def write(self, error: RowError, example: Example | None = None) -> None:
+        """Add one row, with its text and fields where it could be read. Raises OutputError."""
         entry: dict[str, Any] = {"where": error.where, "code": error.code, "reason": error.reason}
-        if id is not None:
-            entry["id"] = id
+        if example is not None:
+            entry |= {"id": example.id, "text": example.text, "fields": example.fields}
         self._file = self._file or PartialFile(self.path)
         self._file.write(f"{to_json(entry)}\n".encode(errors="backslashreplace"))
         self.rows_written += 1

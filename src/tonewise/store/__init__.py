@@ -14,7 +14,7 @@ from tonewise.store.bundle import (
 from tonewise.store.catalogue import Entry, Figure, catalogued
 from tonewise.store.files import hub_snapshot, sha256_of
 from tonewise.store.inventory import FileCheck, ModelRow, models, verify
-from tonewise.store.licence import UNSTATED, card_facts, check_data_terms, check_licence, is_permissive
+from tonewise.store.licence import ANY, UNSTATED, card_facts, check_data_terms, check_licence, is_permissive
 from tonewise.store.lock import Pin, lock_path, pin_of, record
 from tonewise.store.manifest import (
     MANIFEST,
@@ -29,6 +29,7 @@ from tonewise.store.packaged import packaged_folder, packaged_names
 from tonewise.store.ref import Ref, parse
 
 __all__ = [
+    "ANY",
     "UNSTATED",
     "Activation",
     "Bundle",

@@ -8,7 +8,7 @@ from typing import Literal
 from tonewise.config import StoreConfig
 from tonewise.errors import HubError, ModelError
 from tonewise.store.bundle import heads_of, read_json, read_manifest, unpinned_files
-from tonewise.store.catalogue import Entry, catalogue, catalogued
+from tonewise.store.catalogue import Entry, Figure, catalogue, catalogued
 from tonewise.store.files import hub_snapshot, sha256_of
 from tonewise.store.licence import UNSTATED, card_facts
 from tonewise.store.lock import Pin, lock_path, pin_of, read_lock
@@ -39,7 +39,8 @@ class ModelRow:
     kind    packaged; catalogued (known, not pulled); present (in the lock, its files here); locked
             (in the lock, its files not here)
     labels  per head
-    size    bytes of its files; None when unknown
+    size     bytes of its files; None when unknown
+    figures  published ones, each with its source
     """
 
     name: str
@@ -49,6 +50,7 @@ class ModelRow:
     languages: tuple[str, ...] = ()
     labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     size: int | None = None
+    figures: tuple[Figure, ...] = ()
 
 
 def verify(ref: str | Path, config: StoreConfig | None = None) -> list[FileCheck]:
@@ -79,6 +81,7 @@ def models(config: StoreConfig | None = None) -> list[ModelRow]:
             entry.data_terms,
             entry.languages,
             entry.labels,
+            figures=entry.figures,
         )
         for entry in catalogue().values()
         if entry.repo not in pulled
@@ -131,7 +134,14 @@ def _locked_row(name: str, pin: Pin) -> ModelRow:
     folder = hub_snapshot(repo, pin.commit)
     size = sum(file.size for file in pin.files.values())
     row = ModelRow(
-        name, "locked", pin.licence or UNSTATED, known.data_terms, known.languages, known.labels, size
+        name,
+        "locked",
+        pin.licence or UNSTATED,
+        known.data_terms,
+        known.languages,
+        known.labels,
+        size,
+        known.figures,
     )
     if not all((folder / file).is_file() for file in pin.files):
         return row

@@ -91,7 +91,7 @@ def test_beside_a_file_stands_what_an_auditor_asks(model: MakeModel, here: Path)
         "output": "out.csv",
         "rows": {"answered": 3, "errors": 0, "truncated": 1, "empty": 0},
     }
-    assert settings["on_error"] == "stop"
+    assert settings["run"]["on_error"] == "stop"
     assert (settings["tokenizer"]["max_length"], settings["engine"]["threads"]) == (6, 1)
     assert settings["batch"]["max_batch_tokens"] == BatchConfig().max_batch_tokens, "defaults too"
     assert seconds == pytest.approx(report.seconds, abs=1e-3)

@@ -350,3 +350,20 @@ def test_empty_texts_are_answered_and_counted(cli: Cli, ref: str, here: Path) ->
     done = cli("classify", "a.csv", "--model", ref, "--output", "out.csv")
     assert done.err == "tonewise: 2 of 3 texts were empty, and were answered like any other\n"
     assert json.loads((here / "out.csv.run.json").read_text())["rows"]["empty"] == 2
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        (["--stride", "8"], "--stride is about windows; add --too-long window"),
+        (["--window-pooling", "max"], "--window-pooling is about windows"),
+        (["--top-k", "2", "--output", "out.csv"], "--top-k keeps scores"),
+    ],
+)
+def test_a_flag_without_effect_is_refused(
+    cli: Cli, ref: str, here: Path, flags: list[str], told: str
+) -> None:
+    done = cli("classify", "so sad", "--model", ref, *flags)
+    assert (done.status, done.out) == (2, b"")
+    assert done.err.startswith(f"tonewise: {told}")
+    assert list(here.iterdir()) == []

@@ -16,6 +16,7 @@ from tonewise.engines import choose_threads
 from tonewise.errors import ConfigError, InputError
 from tonewise.jobs import Report, classify_files
 from tonewise.jobs.run import Progress
+from tonewise.sinks import output_format_of
 from tonewise.source import Source, format_of, open_source
 from tonewise.source.texts import Rows, Texts
 
@@ -30,6 +31,7 @@ def classify(
     `flags` are the settings that were given in the command itself.
     """
     target = None if output in (None, "-") else Path(str(output))
+    _check_effect(flags, config, target)
     with _open(inputs, config, flags=flags, as_text=as_text) as source:
         _check_not_an_input(target, source)
         config = _for_many(config) if isinstance(source, Source) else config
@@ -44,6 +46,20 @@ def _run(source: Rows, classifier: Classifier, target: Path | None) -> None:
             on_error = classifier.config.run.on_error
             report = classify_files(classifier, source, target, on_error=on_error, progress=progress)
         _tell(report, classifier, target)
+
+
+def _check_effect(flags: Collection[str], config: Config, target: Path | None) -> None:
+    """A flag that would change nothing is a misunderstanding. Raises ConfigError, OutputError."""
+    for name in ("stride", "window_pooling"):
+        if name in flags and config.tokenizer.too_long != "window":
+            raise ConfigError(
+                f"--{name.replace('_', '-')} is about windows; add --too-long window, or drop it"
+            )
+    flat = output_format_of(target, config.sink) in ("csv", "parquet")
+    if "top_k" in flags and flat and not config.sink.scores:
+        raise ConfigError(
+            "--top-k keeps scores, and CSV and Parquet have them with --scores; add it, or drop it"
+        )
 
 
 def _for_many(config: Config) -> Config:

@@ -67,7 +67,9 @@ def tonewise() -> None:
 @click.option("--top-k", type=int, metavar="N", help="Keep the N best scores of a head.")
 @click.option("--engine", metavar="NAME", help="auto | onnxruntime | reference | stub  [default: auto]")
 @click.option("--precision", metavar="NAME", help="auto | int8 | fp32  [default: auto]")
-@click.option("--threads", type=int, metavar="N", help="All together; default: all processors.")
+@click.option(
+    "--threads", type=int, metavar="N", help="Of the forward passes together; default: all processors."
+)
 @click.option("--streams", type=int, metavar="N", help="Forward passes at once; for files one a thread.")
 @click.option("--max-length", type=int, metavar="N", help="Tokens of a text; default: the model's limit.")
 @click.option("--too-long", metavar="POLICY", help="truncate | error | window  [default: truncate]")

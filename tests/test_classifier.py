@@ -233,3 +233,25 @@ def test_the_columns_that_settings_name_hold_for_frames_too(model: MakeModel) ->
         assert found == pytest.approx(classifier.classify(("i am happy", "not good")).score, abs=1e-5)
         one = classifier.classify(frame, text_column="text", text_pair_column="review")["label_score"][0]
         assert one == pytest.approx(classifier.classify(("so sad", "i am happy")).score, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    "setting", [{"model": "./mine"}, {"on_error": "skip"}, {"top_k": 2}, {"output_format": "csv"}]
+)
+def test_a_setting_that_loading_would_ignore_is_refused(setting: Any) -> None:
+    (name,) = setting
+    with pytest.raises(
+        ConfigError, match=f"'{name}' is a setting of the command line; load does not take it"
+    ):
+        Classifier.load(**setting)
+
+
+def test_the_model_that_settings_name_is_the_one_that_is_loaded(
+    model: MakeModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = model()
+    monkeypatch.setenv("TONEWISE_MODEL", f"{folder}/")
+    with Classifier.load() as classifier:
+        assert classifier.bundle.folder == folder
+    with Classifier.load("emotion") as classifier:
+        assert classifier.bundle.ref == "emotion"

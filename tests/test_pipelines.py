@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from transformers import AutoTokenizer
 from transformers import pipeline as their_pipeline
 
@@ -291,3 +292,13 @@ def test_windows_are_pooled_as_the_classifier_pools_them(model: Make) -> None:
     assert found == [{"label": answer.label, "score": pytest.approx(answer.score)}]
     with pytest.raises(ConfigError, match="function_to_apply works on the mean over windows"):
         pipeline(model=model("distilbert"), function_to_apply="softmax", **how)(long)
+
+
+def test_transformers_words_for_cutting_and_for_the_processor_mean_the_same_here(model: Make) -> None:
+    folder = model("distilbert")
+    assert pipeline(model=folder, device=torch.device("cpu"))(TEXT) == pipeline(model=folder)(TEXT)
+    whole = pipeline(model=folder, truncation="do_not_truncate")
+    assert whole.classifier.config.tokenizer.too_long == "error"
+    with pytest.raises(ConfigError, match="truncation='only_second': a single text is cut"):
+        pipeline(model=folder, truncation="only_second")
+    assert len(pipeline(model=folder, top_k=1, return_all_scores=True)([TEXT])[0]) == 1

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tonewise.batching import Buffer, ahead
-from tonewise.config import Config, Settings, load_config
+from tonewise.config import KNOBS, Config, Settings, load_config
 from tonewise.embedding import vectors
 from tonewise.encoder.weights import NetworkSpec, read_head
 from tonewise.engines import Engine, States, feed, open_engine
@@ -55,18 +55,20 @@ class Classifier:
 
     @classmethod
     def load(
-        cls, ref: str | Path = "emotion", *, config: Config | None = None, **settings: Unpack[Settings]
+        cls, ref: str | Path | None = None, *, config: Config | None = None, **settings: Unpack[Settings]
     ) -> Self:
-        """Resolve, verify and open the model that `ref` names.
+        """Resolve, verify and open the model that `ref` names; without it, the one that settings name.
 
         `settings` are the knobs of `tonewise.config` by name (`engine=`, `precision=`, `too_long=` …), which
         come over `TONEWISE_*` and `tonewise.toml`; a whole `config` stands in for them. Raises ModelError and
         its kin for the model, ConfigError for a setting, EngineError when the runtime does not start.
         """
+        if commands := (KNOBS.keys() & settings) - Settings.__annotations__.keys():
+            raise ConfigError(f"'{min(commands)}' is a setting of the command line; load does not take it")
         if config and settings:
             raise ConfigError(f"give a whole config or single settings, not both ({', '.join(settings)})")
         config = config or load_config(settings)
-        bundle = resolve(ref, config.store)
+        bundle = resolve(config.run.model if ref is None else ref, config.store)
         spec = NetworkSpec.from_config(bundle.network, bundle.ref)
         heads = {name: _open_head(bundle, name, one, spec) for name, one in bundle.heads.items()}
         tokenizer = open_tokenizer(

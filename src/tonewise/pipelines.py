@@ -15,6 +15,11 @@ from tonewise.head import Head, sigmoid, softmax
 
 IDLE = ("batch_size", "num_workers")
 """Options of transformers that change no answer."""
+CUTS: dict[str, tuple[object, ...]] = {
+    "truncate": (True, "longest_first"),
+    "error": (False, "do_not_truncate"),
+}
+"""Values of transformers' `truncation` by our policy for what is too long."""
 CHUNK_TEXTS = 256
 TASKS = ("text-classification", "sentiment-analysis")
 FUNCTIONS: dict[str, Callable[[NDArray[np.float32]], NDArray[np.float32]]] = {
@@ -38,7 +43,7 @@ class Options(Settings, total=False):
 
 def pipeline(
     task: str = "text-classification",
-    model: str | Path = "emotion",
+    model: str | Path | None = None,
     *,
     top_k: int | None = _UNSET,
     function_to_apply: str | None = None,
@@ -53,13 +58,16 @@ def pipeline(
     if task not in TASKS:
         raise ConfigError(f"no task '{task}'; there are: {', '.join(TASKS)}")
     settings: Any = dict(options)
-    if settings.pop("device", None) not in (None, -1, "cpu"):
+    if str(settings.pop("device", None)) not in ("None", "-1", "cpu"):  # torch.device("cpu") too
         raise ConfigError("device: this pipeline runs on the processor; leave it out, or say -1 or 'cpu'")
     if settings.pop("framework", None) not in (None, "pt"):
         raise ConfigError("framework: none is needed here; leave it out")
-    if not settings.pop("truncation", True):
+    truncation = settings.pop("truncation", True)
+    if truncation not in (*CUTS["truncate"], *CUTS["error"]):
+        raise ConfigError(f"truncation={truncation!r}: a single text is cut at its end or not at all")
+    if truncation in CUTS["error"]:
         settings.setdefault("too_long", "error")
-    if settings.pop("return_all_scores", False):
+    if settings.pop("return_all_scores", False) and top_k is _UNSET:
         top_k = None
     for name in IDLE:
         settings.pop(name, None)
@@ -143,8 +151,7 @@ class TextClassificationPipeline:
     @property
     def _cuts(self) -> tuple[object, ...]:
         """Values of transformers' `truncation` that mean what is done with a text that is too long."""
-        cuts = {"truncate": (True, "longest_first"), "error": (False, "do_not_truncate")}
-        return cuts.get(self.classifier.config.tokenizer.too_long, ())
+        return CUTS.get(self.classifier.config.tokenizer.too_long, ())
 
     def _check_options(self, options: dict[str, Any]) -> None:
         for name, value in options.items():

@@ -9,7 +9,7 @@ import pytest
 from tonewise import store
 from tonewise.config import StoreConfig
 from tonewise.errors import HubError, IntegrityError, LicenceError, ModelError
-from tonewise.store import pull, resolve
+from tonewise.store import describe, pull, resolve
 from tonewise.store.files import hub_snapshot
 from tonewise.store.lock import Pin, lock_path, read_lock, record
 
@@ -180,3 +180,20 @@ def test_opening_a_model_with_a_manifest_imports_neither_yaml_nor_the_hub(packag
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env={"PYTHONPATH": source}
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_no_word_accepts_every_licence(hub: Hub) -> None:
+    hub.add("acme/odd", Model(tiny_model("other")))
+    with pytest.raises(LicenceError):
+        pull("acme/odd", StoreConfig(accept_licences=("*",)))
+
+
+def test_a_model_is_described_before_its_terms_are_accepted_and_nothing_is_fetched_for_it(hub: Hub) -> None:
+    hub.add("acme/odd", Model(tiny_model("other")))
+    with pytest.raises(HubError, match="its files are not here; run: tonewise pull acme/odd"):
+        describe("acme/odd")
+    assert hub.requests == []
+    pull("acme/odd", StoreConfig(accept_licences=("other",)))
+    assert describe("acme/odd").manifest.licence == "other"
+    with pytest.raises(LicenceError):
+        resolve("acme/odd")

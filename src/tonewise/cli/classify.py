@@ -37,7 +37,7 @@ def classify(
         config = _for_many(config) if isinstance(source, Source) else config
         if config.engine.engine == "stub" and "engine" not in flags:
             _say("a setting, not the command, chose the stub engine, whose answers are made up")
-        _run(source, Classifier.load(config.run.model, config=config), target)
+        _run(source, Classifier.load(config=config), target)
 
 
 def _run(source: Rows, classifier: Classifier, target: Path | None) -> None:

@@ -116,14 +116,11 @@ def models(as_json: bool) -> None:
 @tonewise.command(context_settings=CONTEXT)
 @click.argument("ref")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
-@store_options
-@config_option
-def show(ref: str, as_json: bool, config_path: str | None, **knobs: Any) -> None:
+def show(ref: str, as_json: bool) -> None:
     """Show a model: heads, licence, data terms, files and their hashes, card, notice."""
     from tonewise.cli.show import show_model
-    from tonewise.config import load_config
 
-    show_model(ref, load_config(knobs, path=config_path).store, as_json=as_json)
+    show_model(ref, as_json=as_json)
 
 
 @tonewise.command(context_settings=CONTEXT)

@@ -2,23 +2,23 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any
 
 from tonewise.config import StoreConfig
 from tonewise.errors import HubError, IntegrityError
 from tonewise.store import (
-    ANY,
     UNSTATED,
     Bundle,
     ModelRow,
     catalogued,
+    describe,
     is_permissive,
     models,
     pull,
-    resolve,
     verify,
 )
+from tonewise.store.ref import parse
 
 KINDS = {
     "packaged": "In the package",
@@ -58,14 +58,12 @@ def _row(row: ModelRow) -> list[str]:
     ]
 
 
-def show_model(ref: str, config: StoreConfig, *, as_json: bool) -> None:
-    """Print all that is known of a model. Raises ModelError as `resolve` does."""
-    # Terms must be readable before they are accepted; and looking at a model fetches nothing.
-    config = replace(config, offline=True, accept_licences=(ANY,), accept_data_terms=(ANY,))
+def show_model(ref: str, *, as_json: bool) -> None:
+    """Print all that is known of a model. Raises ModelError and its kin as `describe` does."""
     try:
-        bundle = resolve(ref, config)
+        bundle = describe(ref)
     except HubError:
-        known = catalogued(ref)
+        known = catalogued(parse(ref).name)
         if known is None:
             raise
         _show_known(known.repo, as_json=as_json)

@@ -14,7 +14,7 @@ from tonewise.store.bundle import (
 from tonewise.store.catalogue import Entry, Figure, catalogued
 from tonewise.store.files import hub_snapshot, sha256_of
 from tonewise.store.inventory import FileCheck, ModelRow, models, verify
-from tonewise.store.licence import ANY, UNSTATED, card_facts, check_data_terms, check_licence, is_permissive
+from tonewise.store.licence import UNSTATED, card_facts, check_data_terms, check_licence, is_permissive
 from tonewise.store.lock import Pin, lock_path, pin_of, record
 from tonewise.store.manifest import (
     MANIFEST,
@@ -29,7 +29,6 @@ from tonewise.store.packaged import packaged_folder, packaged_names
 from tonewise.store.ref import Ref, parse
 
 __all__ = [
-    "ANY",
     "UNSTATED",
     "Activation",
     "Bundle",
@@ -43,6 +42,7 @@ __all__ = [
     "Pooling",
     "ProblemType",
     "catalogued",
+    "describe",
     "is_permissive",
     "models",
     "open_bundle",
@@ -77,14 +77,38 @@ def pull(ref: str | Path, config: StoreConfig | None = None) -> Bundle:
     return _open(parse(ref), config or StoreConfig(), pulling=True)
 
 
+def describe(ref: str | Path) -> Bundle:
+    """The model as it lies here, every file checked: to be read about, not to be run.
+
+    Terms must be readable before they are accepted, so no gate is asked; and nothing is fetched. Raises as
+    `resolve` does, and HubError for a hub model whose files are not here.
+    """
+    parsed = parse(ref)
+    if parsed.place != "hub":
+        return _open_own(parsed).select(parsed.heads)
+    pin = pin_of(parsed)
+    folder = hub_snapshot(parsed.name, pin.commit) if pin else None
+    if pin is None or folder is None or not all((folder / name).is_file() for name in pin.files):
+        raise HubError(f"{parsed.text}: its files are not here; run: tonewise pull {parsed.key}")
+    known = catalogued(parsed.name) or Entry(parsed.name)
+    return _open_pinned(parsed, pin, known).select(parsed.heads)
+
+
+def _open_own(ref: Ref) -> Bundle:
+    """A packaged model or a folder."""
+    if ref.place == "folder":
+        return open_bundle(Path(ref.name), ref.text)
+    try:
+        return open_bundle(packaged_folder(ref.name), ref.text)
+    except IntegrityError as error:
+        raise IntegrityError(f"{error}; install tonewise again") from None
+
+
 def _open(ref: Ref, config: StoreConfig, *, pulling: bool) -> Bundle:
     if ref.place == "packaged":
-        try:
-            bundle = open_bundle(packaged_folder(ref.name), ref.text)
-        except IntegrityError as error:
-            raise IntegrityError(f"{error}; install tonewise again") from None
+        bundle = _open_own(ref)
     elif ref.place == "folder":
-        bundle = open_bundle(Path(ref.name), ref.text)
+        bundle = _open_own(ref)
         check_licence(ref.text, bundle.manifest.licence, config.accept_licences, own=True)
     else:
         try:
@@ -113,7 +137,7 @@ def _open_hub(ref: Ref, config: StoreConfig, pulling: bool) -> Bundle:
             return bundle
     check_licence(ref.name, pin.licence, config.accept_licences, own=False)
     _complete(ref, pin, config, mend=pulling)
-    return _open_pinned(ref, pin, known, config)
+    return _open_gated(ref, pin, known, config)
 
 
 def _pull_new(ref: Ref, known: Entry, config: StoreConfig) -> tuple[Pin, Bundle]:
@@ -139,7 +163,7 @@ def _pull_new(ref: Ref, known: Entry, config: StoreConfig) -> tuple[Pin, Bundle]
     hub.fetch(ref.name, found.commit, wanted)
     files = {file.name: File(file.sha256 or sha256_of(folder / file.name), file.size) for file in wanted}
     pin = Pin(found.commit, files, licence)
-    return pin, _open_pinned(ref, pin, known, config)
+    return pin, _open_gated(ref, pin, known, config)
 
 
 def _complete(ref: Ref, pin: Pin, config: StoreConfig, *, mend: bool) -> None:
@@ -158,10 +182,16 @@ def _complete(ref: Ref, pin: Pin, config: StoreConfig, *, mend: bool) -> None:
         hub.fetch(ref.name, pin.commit, hub.pinned_files(pin.files))
 
 
-def _open_pinned(ref: Ref, pin: Pin, known: Entry, config: StoreConfig) -> Bundle:
+def _open_gated(ref: Ref, pin: Pin, known: Entry, config: StoreConfig) -> Bundle:
+    bundle = _open_pinned(ref, pin, known)
+    check_data_terms(ref.name, bundle.manifest.data_terms, config.accept_data_terms)
+    return bundle
+
+
+def _open_pinned(ref: Ref, pin: Pin, known: Entry) -> Bundle:
     """A hub model whose files are here."""
     try:
-        bundle = open_bundle(
+        return open_bundle(
             hub_snapshot(ref.name, pin.commit),
             ref.text,
             pinned=pin.hashes,
@@ -171,8 +201,6 @@ def _open_pinned(ref: Ref, pin: Pin, known: Entry, config: StoreConfig) -> Bundl
         )
     except IntegrityError as error:
         raise IntegrityError(f"{error}; run: tonewise pull {ref.key}") from None
-    check_data_terms(ref.name, bundle.manifest.data_terms, config.accept_data_terms)
-    return bundle
 
 
 def _is_offline(config: StoreConfig) -> bool:

@@ -36,9 +36,9 @@ class FileCheck:
 class ModelRow:
     """A model as a list shows it.
 
-    kind    packaged; catalogued (known, not pulled); present (in the lock, its files here); locked
-            (in the lock, its files not here)
-    labels  per head
+    kind     packaged; catalogued (known, not pulled); present (in the lock, its files here); locked
+             (in the lock, its files not here)
+    labels   per head
     size     bytes of its files; None when unknown
     figures  published ones, each with its source
     """

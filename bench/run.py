@@ -5,7 +5,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from bench import memory, padding, quality, startup, throughput
+from bench import large, memory, padding, quality, startup, throughput
 
 MEASUREMENTS = {
     "quality": quality,
@@ -13,6 +13,7 @@ MEASUREMENTS = {
     "startup": startup,
     "throughput": throughput,
     "memory": memory,
+    "large": large,
 }
 
 

@@ -15,7 +15,7 @@ from tonewise.engines.graph_cache import cached_graph
 from tonewise.store.files import cache_folder
 bundle = resolve("emotion")
 raw = tokenizers.Tokenizer.from_file(str(bundle.folder / "tokenizer.json"))
-session = ort.InferenceSession(cached_graph(bundle, ("first",), "int8", cache_folder()))
+session = ort.InferenceSession(cached_graph(bundle, ("first",), "int8", "onnxruntime", cache_folder()))
 ids = np.array([raw.encode("I am glad").ids], np.int32)
 zeros, ones = np.zeros_like(ids), np.ones_like(ids)
 session.run(None, {"input_ids": ids, "attention_mask": ones, "token_type_ids": zeros})

@@ -11,8 +11,8 @@ from safetensors.numpy import load_file, save_file
 from tonewise import Classifier
 from tonewise.batching import Batch
 from tonewise.errors import EngineError
-from tonewise.store import File, HeadSpec, Manifest
-from tonewise.store.files import sha256_of
+from tonewise.store import HeadSpec, Manifest
+from tonewise.store.writing import pinned_files, write_manifest
 
 MakeModel = Callable[..., Path]
 TEXTS = ["i am happy", "they are so sad today", "love", "a bad bad night and awful food", "", "2 3 ! ?"]
@@ -52,8 +52,7 @@ def write_bundle(folder: Path, source: Path, heads: dict[str, HeadSpec], **manif
     save_file(tensors, folder / "model.safetensors")
     for name in ("config.json", "vocab.txt", "tokenizer_config.json"):
         (folder / name).write_bytes((source / name).read_bytes())
-    files = {path.name: File(sha256_of(path), path.stat().st_size) for path in sorted(folder.iterdir())}
-    (folder / "tonewise.json").write_text(Manifest(files=files, heads=heads, **manifest).to_json())
+    write_manifest(folder, Manifest(files=pinned_files(folder), heads=heads, **manifest))
     return folder
 
 

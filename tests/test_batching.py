@@ -34,7 +34,7 @@ def test_a_plan_keeps_to_the_budget_but_for_a_row_that_exceeds_it_alone(
     for group in plan(lengths, config):
         width = max(lengths[row] for row in group)
         assert len(group) <= config.max_batch_rows
-        assert len(group) == 1 or len(group) * width <= config.max_batch_tokens
+        assert len(group) == 1 or len(group) * width <= config.budget
 
 
 @given(lengths_of_rows, budgets)
@@ -53,7 +53,7 @@ def test_a_batch_is_padded_little_or_is_small(lengths: list[int], config: BatchC
     for group in plan(lengths, config):
         padded = len(group) * max(lengths[row] for row in group)
         padding = padded - sum(lengths[row] for row in group)
-        assert padding <= MAX_PADDING * padded or padded < config.max_batch_tokens // 4
+        assert padding <= MAX_PADDING * padded or padded < config.budget // 4
 
 
 @settings(max_examples=10)

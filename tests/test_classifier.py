@@ -2,17 +2,19 @@
 
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from tests.doubles import TEXTS, MakeModel, scores_of
+from tests.doubles import TEXTS, MakeModel, Recorder, scores_of
 from tests.models import WORDS
 from tonewise import Classifier, Encoding
-from tonewise.config import Config, load_config
-from tonewise.errors import ConfigError, InputError, ModelError, RowError
+from tonewise.config import Config, EngineConfig, load_config
+from tonewise.engines import Choice, choose
+from tonewise.errors import ConfigError, EngineError, InputError, ModelError, RowError
 from tonewise.head import Prediction
 
 
@@ -201,6 +203,42 @@ def test_settings_reach_the_engine(model: MakeModel, monkeypatch: pytest.MonkeyP
         assert (classifier.engine.name, classifier.engine.precision) == ("onnxruntime", "int8")
     with pytest.raises(ConfigError, match="reference engine has no int8"):
         Classifier.load(model(), engine="reference", precision="int8")
+
+
+def test_what_was_measured_best_is_the_budget_unless_one_is_told(
+    model: MakeModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def measured(config: EngineConfig, *told: Any) -> Choice:
+        return replace(choose(config, *told), batch_tokens=48)
+
+    monkeypatch.setattr("tonewise.classifier.choose", measured)
+    texts = [f"{word} {number}" for word in WORDS[5:45] for number in (1, 2, 3)]
+    for told, most in ((None, 48), (24, 24)):
+        with Classifier.load(model(), engine="stub", **({"max_batch_tokens": told} if told else {})) as one:
+            assert one.config.batch.max_batch_tokens == most
+            one.engine = recorder = Recorder(one.engine)
+            one.classify(texts)
+        assert most / 2 < max(batch.input_ids.size for batch in recorder.batches) <= most
+
+
+def test_warming_runs_a_row_of_each_length_in_each_stream(classifier: Classifier) -> None:
+    classifier.engine = recorder = Recorder(classifier.engine)
+    classifier.warm(5)
+    assert [batch.input_ids.shape for batch in recorder.batches] == [(1, n) for n in range(1, 6)]
+    recorder.batches.clear()
+    recorder.streams = 2
+    classifier.warm()
+    lengths = [n for n in range(1, 65) for _ in range(2)]  # the model takes no more than 64
+    assert [batch.input_ids.shape for batch in recorder.batches] == [(1, n) for n in lengths]
+
+
+def test_warming_raises_what_the_engine_does(classifier: Classifier) -> None:
+    full = EngineError("no such kernel")
+    classifier.engine = Recorder(
+        classifier.engine, lambda batch: full if batch.input_ids.shape[1] == 3 else None
+    )
+    with pytest.raises(EngineError, match="no such kernel"):
+        classifier.warm()
 
 
 def test_the_packaged_model_tells_moods_apart() -> None:

@@ -107,6 +107,50 @@ def test_out_of_memory_halves_batches_until_they_fit(classifier: Classifier, mos
     assert max(len(batch) for batch in recorder.batches) <= most
 
 
+def test_an_engine_without_memory_at_half_its_batches_still_gives_every_answer(
+    classifier: Classifier,
+) -> None:
+    texts = [f"{word} {number}" for word in WORDS[5:45] for number in (1, 2, 3)] * 2
+    wanted = scores_of(classifier.classify(texts))
+    turns = iter(range(10**6))
+    small = replace(classifier.config.batch, max_batch_rows=8)
+    classifier.config = replace(classifier.config, batch=small)
+    full = EngineMemoryError("no memory")
+    classifier.engine = recorder = Recorder(
+        classifier.engine, lambda batch: full if next(turns) % 2 and len(batch) > 1 else None
+    )
+    for answers in (classifier.classify(texts), list(classifier.classify(iter(texts)))):
+        np.testing.assert_allclose(scores_of(answers), wanted, atol=1e-5)
+    assert next(turns) - len(recorder.batches) > 10, "so many failed"
+
+
+def test_what_did_not_fit_is_remembered_by_later_calls(classifier: Classifier) -> None:
+    texts = [f"{word} {number}" for word in WORDS[5:45] for number in (1, 2, 3)]
+    wanted = scores_of(classifier.classify(texts))
+    tried: list[int] = []
+
+    def fail(batch: Batch) -> EngineMemoryError | None:
+        tried.append(batch.input_ids.size)
+        return EngineMemoryError("no memory") if batch.input_ids.size > 200 else None
+
+    classifier.engine = Recorder(classifier.engine, fail)
+    np.testing.assert_allclose(scores_of(classifier.classify(texts)), wanted, atol=1e-5)
+    assert max(tried) > 200
+    tried.clear()
+    np.testing.assert_allclose(scores_of(classifier.classify(texts)), wanted, atol=1e-5)
+    assert 64 <= max(tried) <= 200
+
+
+def test_a_text_that_alone_does_not_fit_is_its_own_error(classifier: Classifier) -> None:
+    texts = ["so sad", "i am happy " * 15, "love"]
+    classifier.engine = Recorder(
+        classifier.engine, lambda batch: EngineMemoryError("no memory") if batch.input_ids.size > 40 else None
+    )
+    answers = classifier.classify(texts, on_error="return")
+    assert [isinstance(answer, RowError) for answer in answers] == [False, True, False]
+    assert (answers[1].where, answers[1].code) == ("text 2", "out_of_memory")
+
+
 UNFINITE = {"not a number": [np.nan] * 32, "infinite": [np.inf] + [0] * 31, "overflowing": [3e38, -3e38] * 16}
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tonewise.config import CONCERNS, KNOBS, Config, Settings, load_config
+from tonewise.config import BATCH_TOKENS, CONCERNS, KNOBS, Config, Settings, load_config
 from tonewise.errors import ConfigError
 
 
@@ -81,7 +81,9 @@ WRONG = [
     ("max_wait_seconds", "soon", "a number"),
     ("offline", "maybe", "true or false"),
     ("too_long", "cut", "truncate | error | window"),
-    ("precision", "int4", "auto | int8 | fp32"),
+    ("precision", "int4", "auto | int8 | bf16 | fp32"),
+    ("device", "gpu", "cpu | cuda"),
+    ("tune", "maybe", "true or false"),
     ("input_format", "xml", "csv | tsv | json | jsonl | parquet | lines"),
     ("accept_licences", 5, "names separated by commas"),
     ("max_wait_seconds", 10**400, "a number"),
@@ -100,6 +102,7 @@ def test_a_value_of_the_wrong_kind_says_what_is_wanted(name: str, value: Any, wa
     "values",
     [
         {"threads": 0},
+        {"streams": 0},
         {"max_length": 3},
         {"stride": -1},
         {"top_k": 0},
@@ -124,9 +127,17 @@ def test_text_becomes_the_type_of_its_knob() -> None:
         TONEWISE_MAX_WAIT_SECONDS="2",
         TONEWISE_QUOTING="on",
         TONEWISE_TEXT_COLUMN="7",
+        TONEWISE_DEVICE="cuda",
+        TONEWISE_TUNE="1",
     )
     assert found.store.accept_licences == ("cc-by-nc-4.0", "gpl-3.0")
     assert (found.batch.max_wait_seconds, found.source.quoting, found.source.text_column) == (2.0, True, "7")
+    assert (found.engine.device, found.engine.tune) == ("cuda", True)
+
+
+def test_a_budget_that_is_not_told_is_a_thousand_tokens() -> None:
+    assert (config().batch.max_batch_tokens, config().batch.budget) == (None, BATCH_TOKENS)
+    assert config({"max_batch_tokens": 7}).batch.budget == 7
 
 
 @pytest.mark.parametrize("broken", [b"threads = ", b"\xff", b"[engine]\nthreads = 1"])

@@ -14,7 +14,8 @@ from transformers import pipeline as their_pipeline
 
 import tonewise
 from tests.models import changed, one_thread
-from tonewise.errors import ConfigError, InputError, ModelError, RowError
+from tonewise.config import EngineConfig
+from tonewise.errors import ConfigError, EngineError, InputError, ModelError, RowError
 
 pipeline: Callable[..., Any] = tonewise.pipeline
 Make = Callable[..., Path]
@@ -160,8 +161,6 @@ def test_a_pipeline_takes_what_changes_nothing_and_refuses_the_rest(model: Make)
     same = pipeline(model=model("distilbert"), device=-1, batch_size=8, truncation=True, framework="pt")
     assert same(TEXT) == pipeline(model=model("distilbert"))(TEXT)
     assert len(pipeline(model=model("distilbert"), return_all_scores=True)([TEXT])[0]) == 3
-    with pytest.raises(ConfigError, match="this pipeline runs on the processor"):
-        pipeline(model=model("distilbert"), device=0)
     with pytest.raises(RowError, match="where the model takes"):
         pipeline(model=model("distilbert"), truncation=False)("so sad " * 200)
 
@@ -230,7 +229,7 @@ def test_an_option_that_would_change_the_answer_is_never_ignored(
 
 
 @pytest.mark.parametrize(
-    "options", [{"top_k": 0}, {"function_to_apply": "argmax"}, {"device": 0}, {"topk": 2}]
+    "options", [{"top_k": 0}, {"function_to_apply": "argmax"}, {"device": 1}, {"topk": 2}]
 )
 def test_an_option_of_the_constructor_that_means_nothing_is_refused(
     model: Make, options: dict[str, Any]
@@ -292,6 +291,47 @@ def test_windows_are_pooled_as_the_classifier_pools_them(model: Make) -> None:
     assert found == [{"label": answer.label, "score": pytest.approx(answer.score)}]
     with pytest.raises(ConfigError, match="function_to_apply works on the mean over windows"):
         pipeline(model=model("distilbert"), function_to_apply="softmax", **how)(long)
+
+
+DEVICES = [
+    (None, "cpu"),
+    (-1, "cpu"),
+    ("cpu", "cpu"),
+    (torch.device("cpu"), "cpu"),
+    (0, "cuda"),
+    ("cuda", "cuda"),
+    ("cuda:0", "cuda"),
+    (torch.device("cuda", 0), "cuda"),
+]
+
+
+@pytest.mark.parametrize(("device", "wanted"), DEVICES, ids=repr)
+def test_their_numbers_and_names_of_a_device_reach_the_engine(
+    model: Make, monkeypatch: pytest.MonkeyPatch, device: object, wanted: str
+) -> None:
+    asked: list[EngineConfig] = []
+
+    def choose(config: EngineConfig, *told: object) -> None:
+        asked.append(config)
+        raise EngineError("far enough")
+
+    monkeypatch.setattr("tonewise.classifier.choose", choose)
+    with pytest.raises(EngineError, match="far enough"):
+        pipeline(model=model("distilbert"), device=device)
+    assert [config.device for config in asked] == [wanted]
+
+
+def test_a_device_that_is_named_covers_the_settings(model: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TONEWISE_DEVICE", "cuda")
+    found = pipeline(model=model("distilbert"), device=-1, engine="onnxruntime")
+    assert found.classifier.config.engine.device == "cpu"
+
+
+@pytest.mark.parametrize("device", [1, "cuda:1", "mps", "tpu", True, 0.0], ids=repr)
+def test_a_device_that_is_not_known_is_refused(model: Make, device: object) -> None:
+    told = f"^device {device} is not known here; wanted: -1, 'cpu', 0 or 'cuda'$"
+    with pytest.raises(ConfigError, match=told):
+        pipeline(model=model("distilbert"), device=device)
 
 
 def test_transformers_words_for_cutting_and_for_the_processor_mean_the_same_here(model: Make) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.models import WORDS
 from tonewise.cli import run
 
 ROOT = Path(__file__).parents[1]
@@ -25,14 +26,22 @@ def test_the_python_of_the_readme_runs(code: str, here: Path) -> None:
 
 
 @pytest.mark.parametrize("line", [line for line in COMMANDS if "|" not in line and " pull " not in line])
-def test_the_commands_of_the_readme_run(line: str, here: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_the_commands_of_the_readme_run(
+    line: str, here: Path, model: object, capfd: pytest.CaptureFixture[str]
+) -> None:
     Path("reviews.csv").write_text("id,review\n1,so good\n2,so bad\n")
     Path("docs").symlink_to(ROOT / "docs")
     Path("logs").mkdir()
     Path("logs/a.jsonl").write_text('{"message": "well done"}\n{"message": null}\n')
+    Path("unlabelled.csv").write_text("text\n" + "".join(f"{word} so happy\n" for word in WORDS[5:40]))
+    Path("my-model").symlink_to(model(), target_is_directory=True)  # type: ignore[operator]
     line = line.replace(".jsonl.gz", ".jsonl")
-    program, *arguments = shlex.split(line)
+    program, *arguments = shlex.split(line, comments=True)
     assert program == "tonewise"
+    if arguments[0] == "bench":  # all of it would take minutes
+        arguments += ["--engines", "onnxruntime", "--rounds", "1"]
+    if arguments[0] == "bench":
+        arguments += ["--rounds", "1"]  # the medians of three would take a minute
     assert run(arguments) == 0, capfd.readouterr().err
 
 

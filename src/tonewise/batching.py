@@ -72,9 +72,9 @@ def plan(lengths: Sequence[int], config: BatchConfig) -> list[list[int]]:
 
 def _joins(length: int, width: int, size: int, tokens: int, config: BatchConfig) -> bool:
     padded = width * (size + 1)
-    if size >= config.max_batch_rows or padded > config.max_batch_tokens:
+    if size >= config.max_batch_rows or padded > config.budget:
         return False
-    small = padded < config.max_batch_tokens // 4
+    small = padded < config.budget // 4
     return small or padded - tokens - length <= MAX_PADDING * padded
 
 

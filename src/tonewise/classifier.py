@@ -3,6 +3,7 @@
 import atexit
 from bisect import bisect_right
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import accumulate
 from pathlib import Path
 from threading import Lock
@@ -16,16 +17,17 @@ from tonewise.batching import Buffer, ahead
 from tonewise.config import KNOBS, Config, Settings, load_config
 from tonewise.embedding import vectors
 from tonewise.encoder.weights import NetworkSpec, read_head
-from tonewise.engines import Engine, States, feed, open_engine
+from tonewise.engines import Budget, Engine, States, choose, feed, open_engine, open_named
 from tonewise.errors import ConfigError, EngineError, InputError, ModelError, RowError
 from tonewise.head import Head, HeadPrediction, Prediction, pool_windows, poolings_of
 from tonewise.source import Example, check_clash, frame_columns, frame_texts, frame_with, kind_of_frame
 from tonewise.store import Bundle, HeadSpec, resolve
-from tonewise.tokenizer import Encoding, Text, Tokenizer, open_tokenizer
+from tonewise.tokenizer import Encoding, Row, Text, Tokenizer, open_tokenizer
 
 Floats = NDArray[np.float32]
 OnErrorPython = Literal["raise", "return"]
 MOST_SECONDS_AT_EXIT = 30
+WARM_TOKENS = 128
 _Asked = tuple[Any, str]  # a text, and where it stands
 _Computed = tuple[list[Encoding | RowError], list[str], States]
 
@@ -49,6 +51,7 @@ class Classifier:
     ) -> None:
         self.bundle, self.network, self.tokenizer, self.engine = bundle, network, tokenizer, engine
         self.heads, self.config = heads, config
+        self._budget = Budget(config.batch.budget)
         self._embedder: Engine | None = None
         self._closed = False
         self._lock = Lock()
@@ -75,7 +78,10 @@ class Classifier:
             bundle, config.tokenizer, max_length=spec.max_length, types=spec.type_count > 1
         )
         poolings = poolings_of(heads.values()) or (bundle.manifest.embedding.get("pooling", "mean"),)
-        engine = open_engine(bundle, poolings, config.engine, config.store)
+        choice = choose(config.engine, bundle, poolings, config.store.cache_dir)
+        engine = open_named(choice.name, bundle, poolings, choice.options)
+        tokens = config.batch.max_batch_tokens or choice.batch_tokens
+        config = replace(config, batch=replace(config.batch, max_batch_tokens=tokens))
         return cls(bundle, spec, tokenizer, engine, heads, config)
 
     # The spine.
@@ -200,6 +206,18 @@ class Classifier:
         _raise_first({int(i): _unfinite() for i in np.flatnonzero(~np.isfinite(found).all(axis=1))})
         return found
 
+    def warm(self, most: int = WARM_TOKENS) -> None:
+        """Run a row of each length up to `most` tokens, in each of the engine's streams.
+
+        Some runtimes make their kernels at the first sight of a shape: no later text of such a length
+        waits for that. Raises EngineError.
+        """
+        for length in range(1, min(most, self.tokenizer.max_length) + 1):
+            for _ in range(self.engine.streams):
+                states = self.infer([Encoding((Row([self.tokenizer.padding_id] * length),), length)])
+                if states.errors:
+                    raise states.errors[0]
+
     def close(self) -> None:
         """Free the engines; what is asked from then on is answered by EngineError. Safe to call twice."""
         with self._lock:
@@ -223,6 +241,7 @@ class Classifier:
             hidden_size=self.network.hidden_size,
             padding_id=self.tokenizer.padding_id,
             config=self.config.batch,
+            budget=self._budget,
             stopped=lambda: work is not None and work.stopped,
         )
 

@@ -14,11 +14,14 @@ from tonewise.errors import ConfigError
 TooLong = Literal["truncate", "error", "window"]
 WindowPooling = Literal["mean", "max"]
 OnError = Literal["stop", "skip"]
-Precision = Literal["auto", "int8", "fp32"]
+Precision = Literal["auto", "int8", "bf16", "fp32"]
+Device = Literal["cpu", "cuda"]
 InputFormat = Literal["csv", "tsv", "json", "jsonl", "parquet", "lines"]
 OutputFormat = Literal["jsonl", "csv", "parquet", "table"]
 
 PREFIX = "TONEWISE_"
+BATCH_TOKENS = 1024
+"""Of a batch where nothing was measured: enough for every runtime here to be near its best."""
 OTHER_VARIABLES = frozenset({"TONEWISE_CONFIG", "TONEWISE_DATA"})
 SERVICE_LINKS = re.compile(r"TONEWISE_(SERVICE_(HOST|PORT)|PORT)(_\w+)?")
 """What Kubernetes sets in every pod beside a service that is called tonewise."""
@@ -67,14 +70,14 @@ class TokenizerConfig:
 class BatchConfig:
     """How rows are grouped.
 
-    max_batch_tokens  tokens of a batch, padding included
+    max_batch_tokens  tokens of a batch, padding included; default: what was measured best here, else 1024
     max_batch_rows    rows of a batch
     buffer_tokens     tokens held back at most to be sorted by length
     buffer_rows       examples held back at most
     max_wait_seconds  after this long a slow source's examples are answered unsorted
     """
 
-    max_batch_tokens: int = 1024
+    max_batch_tokens: int | None = None
     max_batch_rows: int = 256
     buffer_tokens: int = 131_072
     buffer_rows: int = 4096
@@ -83,27 +86,38 @@ class BatchConfig:
     def __post_init__(self) -> None:
         """Refuse sizes under which nothing could be batched."""
         for name in ("max_batch_tokens", "max_batch_rows", "buffer_tokens", "buffer_rows"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}; the least is 1")
+            count = getattr(self, name)
+            if count is not None and count < 1:
+                raise ConfigError(f"{name} is {count}; the least is 1")
         if not 0 <= self.max_wait_seconds <= 86_400:
             raise ConfigError(f"max_wait_seconds is {self.max_wait_seconds}; wanted: 0 to 86,400")
+
+    @property
+    def budget(self) -> int:
+        """Tokens of a batch, whether told or not."""
+        return self.max_batch_tokens or BATCH_TOKENS
 
 
 @dataclass(frozen=True, slots=True)
 class EngineConfig:
     """What runs the network.
 
-    engine     auto | onnxruntime | reference | stub
-    precision  auto | int8 | fp32
+    engine     auto | openvino | onnxruntime | torch | jax | tensorflow | reference | stub
+    precision  auto | int8 | bf16 | fp32
+    device     cpu | cuda
     threads    of the forward passes, all together; default: the processors this process may use
     streams    forward passes in flight, which share the threads: 1 answers one text soonest, and as many
                as there are threads get most out of many; default: 1, and for files one a thread
+    tune       where engine or precision is auto, measure what is installed if that was not done before,
+               which takes seconds; what was measured is kept in the cache folder
     """
 
     engine: str = "auto"
     precision: Precision = "auto"
+    device: Device = "cpu"
     threads: int | None = None
     streams: int | None = None
+    tune: bool = False
 
     def __post_init__(self) -> None:
         """Refuse counts that run nothing."""
@@ -195,8 +209,10 @@ class Settings(TypedDict, total=False):
     max_wait_seconds: float
     engine: str
     precision: Precision
+    device: Device
     threads: int
     streams: int
+    tune: bool
     text_column: str
     text_pair_column: str
 

@@ -88,11 +88,12 @@ class MissingExtraError(TonewiseError):
 
     code, exit_status = "missing_extra", 8
 
-    def __init__(self, module: str, extra: str) -> None:
-        super().__init__(f"{module} is not installed; run: pip install 'tonewise[{extra}]'")
+    def __init__(self, module: str, extra: str | None) -> None:
+        wanted = f"'tonewise[{extra}]'" if extra else module  # the core's are no extra
+        super().__init__(f"{module} is not installed; run: pip install {wanted}")
         self._made_of = (module, extra)
 
-    def __reduce__(self) -> tuple[type, tuple[str, str]]:
+    def __reduce__(self) -> tuple[type, tuple[str, str | None]]:
         return type(self), self._made_of
 
 

@@ -33,7 +33,7 @@ _UNSET: Any = object()
 class Options(Settings, total=False):
     """Ours, and what transformers' pipeline takes besides."""
 
-    device: object
+    device: object  # type: ignore[misc]  # transformers takes numbers and torch.device too
     batch_size: int
     num_workers: int
     truncation: bool
@@ -58,8 +58,8 @@ def pipeline(
     if task not in TASKS:
         raise ConfigError(f"no task '{task}'; there are: {', '.join(TASKS)}")
     settings: Any = dict(options)
-    if str(settings.pop("device", None)) not in ("None", "-1", "cpu"):  # torch.device("cpu") too
-        raise ConfigError("device: this pipeline runs on the processor; leave it out, or say -1 or 'cpu'")
+    if device := _device(settings.pop("device", None)):
+        settings["device"] = device
     if settings.pop("framework", None) not in (None, "pt"):
         raise ConfigError("framework: none is needed here; leave it out")
     truncation = settings.pop("truncation", True)
@@ -73,6 +73,14 @@ def pipeline(
         settings.pop(name, None)
     classifier = Classifier.load(model, **settings)
     return TextClassificationPipeline(classifier, top_k=top_k, function_to_apply=function_to_apply)
+
+
+def _device(wanted: object) -> str | None:
+    """What transformers means by its numbers, strings and torch.device; None for no wish."""
+    named = {"None": None, "-1": "cpu", "cpu": "cpu", "0": "cuda", "cuda": "cuda", "cuda:0": "cuda"}
+    if str(wanted) not in named:
+        raise ConfigError(f"device {wanted} is not known here; wanted: -1, 'cpu', 0 or 'cuda'")
+    return named[str(wanted)]
 
 
 class TextClassificationPipeline:

@@ -13,6 +13,8 @@ from tests.cli.conftest import Cli
 from tests.doubles import MakeModel
 from tonewise import Classifier
 from tonewise.cli.classify import is_file_argument
+from tonewise.config import EngineConfig
+from tonewise.errors import EngineError
 
 TEXTS = ["i am happy", "so sad", "love the food"]
 
@@ -357,6 +359,10 @@ def test_empty_texts_are_answered_and_counted(cli: Cli, ref: str, here: Path) ->
     [
         (["--stride", "8"], "--stride is about windows; add --too-long window"),
         (["--window-pooling", "max"], "--window-pooling is about windows"),
+        (
+            ["--tune", "--engine", "stub", "--precision", "fp32"],
+            "--tune chooses engine or precision, but",
+        ),
         (["--top-k", "2", "--output", "out.csv"], "--top-k keeps scores"),
     ],
 )
@@ -367,3 +373,58 @@ def test_a_flag_without_effect_is_refused(
     assert (done.status, done.out) == (2, b"")
     assert done.err.startswith(f"tonewise: {told}")
     assert list(here.iterdir()) == []
+
+
+def engine_configs(monkeypatch: pytest.MonkeyPatch) -> list[EngineConfig]:
+    """The settings with which an engine is chosen from now on; none is opened."""
+    asked: list[EngineConfig] = []
+
+    def choose(config: EngineConfig, *told: object) -> None:
+        asked.append(config)
+        raise EngineError("far enough")
+
+    monkeypatch.setattr("tonewise.classifier.choose", choose)
+    return asked
+
+
+def test_a_large_file_is_worth_measuring_and_a_small_one_is_not(
+    cli: Cli, ref: str, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = engine_configs(monkeypatch)
+    (here / "small.jsonl").write_text('{"text": "so sad"}\n' * 100_000)  # 1.9 MB
+    (here / "large.jsonl").write_text('{"text": "so sad"}\n' * 110_000)
+    for arguments in (["small.jsonl"], ["large.jsonl"], ["small.jsonl", "--tune"], ["so sad"]):
+        cli("classify", *arguments, "--model", ref, "--threads", "2")
+    assert [(one.engine, one.tune, one.streams) for one in asked] == [
+        ("auto", False, 2),
+        ("auto", True, 2),
+        ("auto", True, 2),
+        ("onnxruntime", False, None),
+    ]
+
+
+def test_texts_go_to_the_engine_that_starts_soonest_unless_it_cannot_do_what_is_asked(
+    cli: Cli, ref: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = engine_configs(monkeypatch)
+    for options in (["--precision", "int8"], ["--precision", "bf16"], ["--device", "cuda"], ["--tune"]):
+        cli("classify", "so sad", "--model", ref, *options)
+    assert [one.engine for one in asked] == ["onnxruntime", "auto", "auto", "auto"]
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [([], True), (["--precision", "fp32"], False), (["--engine", "reference"], False)],
+    ids=["auto", "named", "without int8"],
+)
+def test_a_long_run_without_int8_is_told_how_to_get_it(
+    cli: Cli, ref: str, here: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], told: bool
+) -> None:
+    monkeypatch.setattr("tonewise.cli.classify.MANY", 3)
+    (here / "a.jsonl").write_text('{"text": "so sad"}\n' * 3)
+    done = cli("classify", "a.jsonl", "--model", ref, "--output", "out.csv", *options)
+    hint = f"{ref} ran in fp32: it has no activation ranges for int8 (tonewise quantize {ref} "
+    assert (done.status, done.err.startswith(f"tonewise: {hint}")) == (0, told)
+    assert bool(done.err) is told
+    (here / "a.jsonl").write_text('{"text": "so sad"}\n' * 2)
+    assert cli("classify", "a.jsonl", "--model", ref, "--output", "out.csv", *options).err == ""

@@ -60,7 +60,10 @@ def test_without_a_command_there_is_help(cli: Cli) -> None:
 
 
 def test_every_command_and_option_is_told(cli: Cli) -> None:
-    for command in ("classify", "models", "show", "pull", "verify"):
+    listed = re.findall(r"(?m)^  (\w+) ", cli().text.partition("Commands:")[2].partition("\n\n")[0])
+    known = {"classify", "models", "show", "pull", "verify", "warm", "bench", "quantize", "export"}
+    assert known <= set(listed)
+    for command in listed:
         done = cli(command, "--help")
         assert done.status == 0
         assert f"tonewise {command}" in done.text
@@ -85,8 +88,14 @@ def test_the_version_is_told(cli: Cli) -> None:
             ["classify", "a", "--too-long", "cut"],
             "too_long cannot be 'cut'; wanted: truncate | error | window",
         ),
-        (["classify", "a", "--precision", "int4"], "precision cannot be 'int4'; wanted: auto | int8 | fp32"),
-        (["classify", "a", "--engine", "abacus"], "no engine 'abacus'; there are: auto, onnxruntime, "),
+        (
+            ["classify", "a", "--precision", "int4"],
+            "precision cannot be 'int4'; wanted: auto | int8 | bf16 | fp32",
+        ),
+        (
+            ["classify", "a", "--engine", "abacus"],
+            "no engine 'abacus'; there are: auto, openvino, onnxruntime, ",
+        ),
         (["classify", "a", "--max-length", "100000"], "max_length is 100000, but this model takes 512"),
         (["classify", "a", "--config", "none.toml"], "none.toml: "),
         (["classify", "a", "--output-format", "xml"], "output_format cannot be 'xml'; wanted: jsonl | csv"),

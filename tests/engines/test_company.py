@@ -38,7 +38,7 @@ def with_ranges(bundle: Bundle) -> Bundle:
     ops = NumpyOps(load_weights(bundle.weights, spec, bundle.ref), np.float32, seen.observe)
     rows = some_rows(bundle, [20] * 8, types=False)
     run_numpy(ops, batch_of(bundle, rows), MEAN)
-    manifest = replace(bundle.manifest, activation_ranges=seen.found())
+    manifest = replace(bundle.manifest, activation_ranges=seen.found(smooth=False).ranges)
     return replace(bundle, manifest=manifest, digest=manifest.digest)
 
 

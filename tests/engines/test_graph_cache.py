@@ -11,7 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,20 +22,22 @@ from numpy.typing import NDArray
 from tests.models import batch_of, changed, opened, some_rows, tensors_of
 from tonewise import encoder
 from tonewise.encoder import graph
+from tonewise.encoder.int8 import Dialect, GraphPrecision, Quantization
 from tonewise.engines import graph_cache
-from tonewise.engines.graph_cache import cached_graph
+from tonewise.engines.base import Options
+from tonewise.engines.graph_cache import cached_graph, quantization_of
 from tonewise.engines.onnxruntime import OnnxRuntimeEngine
 from tonewise.errors import EngineError, ModelError
 from tonewise.store import Bundle, Pooling
 
 Make = Callable[..., Path]
-Precision = Literal["fp32", "int8"]
 FIRST: tuple[Pooling, ...] = ("first",)
 
 SCRIPT = """
 import hashlib, sys
 from pathlib import Path
 from tests.models import batch_of, opened, some_rows
+from tonewise.engines.base import Options
 from tonewise.engines.onnxruntime import OnnxRuntimeEngine
 
 bundle = opened(Path(sys.argv[1]))
@@ -43,15 +45,15 @@ if len(sys.argv) > 3:  # wait for the others, then all at once
     sys.stdout.write("ready\\n")
     sys.stdout.flush()
     sys.stdin.readline()
-engine = OnnxRuntimeEngine(bundle, ("first",), "fp32", Path(sys.argv[2]), threads=1)
+engine = OnnxRuntimeEngine(bundle, ("first",), Options("fp32", 1, 1, "cpu", Path(sys.argv[2])))
 states = engine.run(batch_of(bundle, some_rows(bundle, (5, 17, 30))))
 print(hashlib.sha256(states.tobytes()).hexdigest())
 print(*[name for name in ("onnx", "torch", "transformers", "tonewise.encoder.graph") if name in sys.modules])
 """
 
 
-def states_by(bundle: Bundle, cache: Path, precision: Precision = "fp32") -> NDArray[np.float32]:
-    engine = OnnxRuntimeEngine(bundle, FIRST, precision, cache, threads=1)
+def states_by(bundle: Bundle, cache: Path, precision: GraphPrecision = "fp32") -> NDArray[np.float32]:
+    engine = OnnxRuntimeEngine(bundle, FIRST, Options(precision, 1, 1, "cpu", cache))
     states = engine.run(batch_of(bundle, some_rows(bundle, (5, 17, 30))))
     engine.close()
     return states
@@ -235,25 +237,36 @@ def test_a_graph_that_the_runtime_does_not_open_is_an_engine_error(bundle: Bundl
     assert "\n" not in str(caught.value)
 
 
-def test_another_digest_pooling_or_precision_is_another_entry(model: Make, cache: Path) -> None:
+def test_another_digest_pooling_precision_or_dialect_is_another_entry(model: Make, cache: Path) -> None:
     one = opened(model("distilbert"))
     other = opened(model("distilbert", seed=1))
     manifest = replace(one.manifest, activation_ranges={"layer.0.up": (-3.0, 3.0)})
     ranged = replace(one, manifest=manifest, digest=manifest.digest)
-    asked: list[tuple[Bundle, tuple[Pooling, ...], Precision]] = [
-        (one, ("first",), "fp32"),
-        (one, ("mean",), "fp32"),
-        (one, ("first", "mean"), "fp32"),
-        (one, ("mean", "first"), "fp32"),
-        (one, ("first",), "int8"),
-        (other, ("first",), "fp32"),
-        (ranged, ("first",), "int8"),
+    asked: list[tuple[Bundle, tuple[Pooling, ...], GraphPrecision, Dialect]] = [
+        (one, ("first",), "fp32", "onnxruntime"),
+        (one, ("mean",), "fp32", "onnxruntime"),
+        (one, ("first", "mean"), "fp32", "onnxruntime"),
+        (one, ("mean", "first"), "fp32", "onnxruntime"),
+        (one, ("first",), "int8", "onnxruntime"),
+        (one, ("first",), "fp32", "standard"),
+        (other, ("first",), "fp32", "onnxruntime"),
+        (ranged, ("first",), "int8", "onnxruntime"),
+        (ranged, ("first",), "int8", "standard"),
     ]
-    graphs = [cached_graph(bundle, poolings, precision, cache) for bundle, poolings, precision in asked]
+    graphs = [cached_graph(*each, cache) for each in asked]
     assert len(set(graphs)) == len(asked)
     assert len(entries(cache)) == len(asked)
-    again = [cached_graph(bundle, poolings, precision, cache) for bundle, poolings, precision in asked]
-    assert again == graphs
+    assert [cached_graph(*each, cache) for each in asked] == graphs
+
+
+def test_what_a_manifest_states_of_activations_is_what_the_graph_is_built_with(bundle: Bundle) -> None:
+    manifest = replace(
+        bundle.manifest,
+        activation_ranges={"layer.0.up": (-3.0, 3.0)},
+        smoothing={"layer.0.up": {"0": 4.0, "31": 8.0}},
+    )
+    wanted = Quantization({"layer.0.up": (-3.0, 3.0)}, {"layer.0.up": {0: 4.0, 31: 8.0}})
+    assert quantization_of(manifest) == wanted
 
 
 def test_another_writer_of_graphs_builds_anew(

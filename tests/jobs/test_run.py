@@ -93,7 +93,7 @@ def test_beside_a_file_stands_what_an_auditor_asks(model: MakeModel, here: Path)
     }
     assert settings["run"]["on_error"] == "stop"
     assert (settings["tokenizer"]["max_length"], settings["engine"]["threads"]) == (6, 1)
-    assert settings["batch"]["max_batch_tokens"] == BatchConfig().max_batch_tokens, "defaults too"
+    assert settings["batch"]["max_batch_tokens"] == BatchConfig().budget, "defaults too"
     assert seconds == pytest.approx(report.seconds, abs=1e-3)
     assert abs((datetime.now().astimezone() - datetime.fromisoformat(started)).total_seconds()) < 60
 

@@ -30,6 +30,10 @@ def of_ranges(*pair: Any) -> dict[str, Any]:
     return {"activation_ranges": {"layer.0.up": list(pair)}}
 
 
+def of_factors(factors: dict[str, float]) -> dict[str, Any]:
+    return {"smoothing": {"x": factors}}
+
+
 def read(change: Mapping[str, Any]) -> Manifest:
     table = {"format": 1, "files": {"config.json": FILE}, "heads": {"x": HEAD}} | dict(change)
     return Manifest.from_json(json.dumps(table), "here")
@@ -40,6 +44,8 @@ def test_a_manifest_is_the_same_after_a_round_trip(tmp_path: Path) -> None:
     manifest = replace(
         manifest,
         activation_ranges={"layer.0": (-1.5, 2.0)},
+        smoothing={"layer.0": {"0": 4.0, "17": 8.0}},
+        agreement={"onnxruntime": 0.9965},
         behaviours={"head": "head.v1", "tokenizer": "tokenizer.v1"},
         heads=dict(manifest.heads) | {"x": HeadSpec(("a",), "x", thresholds=(0.25,), temperature=1.5)},
     )
@@ -96,6 +102,21 @@ def test_every_field_is_read_by_a_reader_of_its_own() -> None:
         (of_ranges(0.0, 1e39), "is 1e[+]39; wanted: a finite number"),
         (of_ranges(0.0), "wanted: the least and the greatest"),
         ({"activation_ranges": []}, "activation_ranges is"),
+        ({"smoothing": {"x": [1]}}, r"smoothing\.x is \[1\]; wanted: a JSON object"),
+        (
+            of_factors({"a": 2.0}),
+            r"smoothing\.x is \{'a': 2\.0\}; wanted: channel numbers, each with a factor",
+        ),
+        (of_factors({"-1": 2.0}), "wanted: channel numbers"),
+        (of_factors({"07": 2.0}), "wanted: channel numbers"),
+        (of_factors({"²": 2.0}), "wanted: channel numbers"),
+        (of_factors({"9" * 5000: 2.0}), "wanted: channel numbers"),
+        (of_factors({"0": 0.5}), "wanted: channel numbers, each with a factor from 1 on"),
+        (of_factors({"0": float("nan")}), r"smoothing\.x\.0 is nan; wanted: a finite number"),
+        ({"agreement": 1}, "agreement is 1; wanted: a JSON object"),
+        ({"agreement": {"onnxruntime": 1.01}}, r"onnxruntime is 1\.01; wanted: a share from 0 to 1"),
+        ({"agreement": {"onnxruntime": -0.1}}, "wanted: a share from 0 to 1"),
+        ({"agreement": {"onnxruntime": "1"}}, "is '1'; wanted: a finite number"),
         (
             {"behaviours": {"head": "head.v99"}},
             r"made for a newer tonewise \(behaviours: 'head\.v99'\); upgr",
@@ -191,6 +212,8 @@ CHANGES: dict[str, Any] = {
     "data_terms": "research",
     "languages": ("en",),
     "activation_ranges": {"layer.0.up": (0.0, 1.0)},
+    "smoothing": {"layer.0.up": {"0": 4.0}},
+    "agreement": {"onnxruntime": 0.99},
     "parent": "sha256:0",
     "behaviours": {"head": "head.v1"},
 }

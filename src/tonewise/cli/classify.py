@@ -12,7 +12,7 @@ import click
 
 from tonewise.classifier import Classifier
 from tonewise.config import Config, SourceConfig
-from tonewise.engines import choose_threads
+from tonewise.engines import ENGINES, choose_threads
 from tonewise.errors import ConfigError, InputError
 from tonewise.jobs import Report, classify_files
 from tonewise.jobs.run import Progress
@@ -20,6 +20,10 @@ from tonewise.sinks import output_format_of
 from tonewise.source import Source, format_of, open_source
 from tonewise.source.texts import Rows, Texts
 
+WORTH_TUNING = 2_000_000
+"""Bytes of input from which on the seconds of measuring come back."""
+MANY = 1000
+"""Rows from which on it is told how they would have gone faster."""
 GLOB = re.compile(r"[*\[]|\?.*\w")  # a question mark at the end is punctuation
 
 
@@ -34,7 +38,7 @@ def classify(
     _check_effect(flags, config, target)
     with _open(inputs, config, flags=flags, as_text=as_text) as source:
         _check_not_an_input(target, source)
-        config = _for_many(config) if isinstance(source, Source) else config
+        config = _for_many(config, source) if isinstance(source, Source) else for_few(config)
         if config.engine.engine == "stub" and "engine" not in flags:
             _say("a setting, not the command, chose the stub engine, whose answers are made up")
         _run(source, Classifier.load(config=config), target)
@@ -55,6 +59,8 @@ def _check_effect(flags: Collection[str], config: Config, target: Path | None) -
             raise ConfigError(
                 f"--{name.replace('_', '-')} is about windows; add --too-long window, or drop it"
             )
+    if "tune" in flags and "auto" not in (config.engine.engine, config.engine.precision):
+        raise ConfigError("--tune chooses engine or precision, but both are given; drop it, or one of them")
     flat = output_format_of(target, config.sink) in ("csv", "parquet")
     if "top_k" in flags and flat and not config.sink.scores:
         raise ConfigError(
@@ -62,10 +68,19 @@ def _check_effect(flags: Collection[str], config: Config, target: Path | None) -
         )
 
 
-def _for_many(config: Config) -> Config:
-    """A file is read for its many texts, not for its first."""
+def _for_many(config: Config, source: Source) -> Config:
+    """A file is read for its many texts, not for its first; a large one is worth finding what is fastest."""
     streams = config.engine.streams or choose_threads(config.engine.threads)
-    return replace(config, engine=replace(config.engine, streams=streams))
+    tune = config.engine.tune or (source.bytes_total or 0) >= WORTH_TUNING
+    return replace(config, engine=replace(config.engine, streams=streams, tune=tune))
+
+
+def for_few(config: Config) -> Config:
+    """For some texts in the command itself what counts is the start, and ONNX Runtime starts soonest."""
+    engine = config.engine
+    if engine.engine != "auto" or engine.tune or engine.precision == "bf16" or engine.device != "cpu":
+        return config
+    return replace(config, engine=replace(engine, engine="onnxruntime"))
 
 
 def is_file_argument(argument: str) -> bool:
@@ -155,6 +170,14 @@ def _bar(source: Rows, target: Path | None) -> Iterator[Progress | None]:
 
 def _tell(report: Report, classifier: Classifier, target: Path | None) -> None:
     """What the reader must know in any case, and what they like to know on a terminal."""
+    bundle, engine = classifier.bundle, classifier.engine
+    wanted = classifier.config.engine
+    able = wanted.engine == "auto" or "int8" in ENGINES[wanted.engine].precisions
+    if able and wanted.precision == "auto" and report.rows >= MANY and not bundle.manifest.agreement:
+        _say(
+            f"{bundle.ref} ran in {engine.precision}: it has no activation ranges for int8 "
+            f"(tonewise quantize {bundle.ref} --texts FILE --output DIR makes some)"
+        )
     if report.truncated:
         most = classifier.tokenizer.max_length
         _say(

@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, get_args
+from pathlib import Path
+from typing import Literal, Protocol, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +11,24 @@ from numpy.typing import NDArray
 from tonewise.batching import Batch
 from tonewise.errors import EngineError
 from tonewise.store import Pooling
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How an engine is opened; `select` has decided every one.
+
+    precision  that the engine has
+    threads    of all forward passes together
+    streams    forward passes in flight, which share the threads
+    device     cpu | cuda
+    cache      folder for what is built once: graphs, compiled programs
+    """
+
+    precision: Literal["int8", "bf16", "fp32"]
+    threads: int
+    streams: int
+    device: Literal["cpu", "cuda"]
+    cache: Path
 
 
 @dataclass(frozen=True, slots=True)

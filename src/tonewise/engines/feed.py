@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from threading import Lock
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,8 +11,23 @@ from numpy.typing import NDArray
 from tonewise.batching import Batch, batches, distinct
 from tonewise.config import BatchConfig
 from tonewise.engines.base import Engine, States
-from tonewise.errors import EngineError
+from tonewise.errors import EngineError, EngineMemoryError
 from tonewise.tokenizer import Row
+
+LEAST_BUDGET = 64
+
+
+class Budget:
+    """The tokens of a batch, lowered for good when one did not fit in memory; shared by threads."""
+
+    def __init__(self, tokens: int) -> None:
+        self.tokens = tokens
+        self._lock = Lock()
+
+    def lower(self, tokens: int) -> None:
+        """A batch of so many tokens did not fit: from now on half of them is the most."""
+        with self._lock:
+            self.tokens = min(self.tokens, max(LEAST_BUDGET, tokens // 2))
 
 
 def feed(
@@ -20,23 +37,26 @@ def feed(
     hidden_size: int,
     padding_id: int,
     config: BatchConfig,
+    budget: Budget | None = None,
     stopped: Callable[[], bool] = lambda: False,
 ) -> States:
     """The states of every row, in the order given.
 
-    A row that cannot be computed is told in `States.errors`; the rest is answered. `stopped` is asked
-    before each batch; once it says yes, EngineError is raised.
+    A row that cannot be computed is told in `States.errors`; the rest is answered. `budget` remembers
+    what did not fit. `stopped` is asked before each batch; once it says yes, EngineError is raised.
     """
+    budget = budget or Budget(config.budget)
     unlike, places = distinct(rows)
     values = np.zeros((len(unlike), len(engine.poolings), hidden_size), np.float32)
     errors: dict[int, EngineError] = {}
+    work = _Feed(engine, values, errors, budget)
 
     def run(batch: Batch) -> None:
         if stopped():
             raise EngineError("nobody waits for the answers any more")
-        _run(engine, batch, values, errors)
+        work.run(batch)
 
-    planned = batches(unlike, padding_id, config)
+    planned = batches(unlike, padding_id, replace(config, max_batch_tokens=budget.tokens))
     if engine.streams == 1 or len(unlike) == 1:
         for batch in planned:
             run(batch)
@@ -50,17 +70,34 @@ def feed(
     return States(values[places], engine.poolings, every)
 
 
-def _run(engine: Engine, batch: Batch, values: NDArray[np.float32], errors: dict[int, EngineError]) -> None:
-    """One batch, halved for as long as it fails; a row that fails alone is told in `errors`."""
-    try:
-        states = engine.run(batch)
-        if states.shape != (len(batch), *values.shape[1:]):
-            raise EngineError(f"the {engine.name} engine gave states {states.shape} for {len(batch)} rows")
-        values[batch.rows] = states
-    except EngineError as error:
-        if len(batch) == 1:
-            errors[int(batch.rows[0])] = error
-            return
+@dataclass(frozen=True, slots=True)
+class _Feed:
+    """Where batches run and what becomes of them."""
+
+    engine: Engine
+    values: NDArray[np.float32]
+    errors: dict[int, EngineError]
+    budget: Budget
+
+    def run(self, batch: Batch) -> None:
+        """One batch, halved for as long as it fails; a row that fails alone is told in `errors`."""
+        if len(batch) > 1 and batch.input_ids.size > self.budget.tokens:  # planned before the budget fell
+            return self._run_halves(batch)
+        try:
+            states = self.engine.run(batch)
+            if states.shape != (len(batch), *self.values.shape[1:]):
+                told = f"gave states {states.shape} for {len(batch)} rows"
+                raise EngineError(f"the {self.engine.name} engine {told}")
+            self.values[batch.rows] = states
+        except EngineError as error:
+            if len(batch) == 1:
+                self.errors[int(batch.rows[0])] = error
+                return
+            if isinstance(error, EngineMemoryError):
+                self.budget.lower(batch.input_ids.size)
+            self._run_halves(batch)
+
+    def _run_halves(self, batch: Batch) -> None:
         middle = len(batch) // 2
-        _run(engine, batch.part(0, middle), values, errors)
-        _run(engine, batch.part(middle, len(batch)), values, errors)
+        self.run(batch.part(0, middle))
+        self.run(batch.part(middle, len(batch)))

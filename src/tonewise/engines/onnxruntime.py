@@ -1,15 +1,14 @@
-"""ONNX Runtime on the processor, in fp32 and int8."""
+"""ONNX Runtime: in int8 and fp32 on the processor, in fp32 on a GPU where its package for that is there."""
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
 from tonewise.batching import Batch
-from tonewise.engines.base import check_ids, check_poolings
+from tonewise.encoder.int8 import GraphPrecision
+from tonewise.engines.base import Options, check_ids, check_poolings
 from tonewise.engines.graph_cache import cached_graph
 from tonewise.errors import EngineError, EngineMemoryError
 from tonewise.store import Bundle, Pooling
@@ -20,28 +19,19 @@ class OnnxRuntimeEngine:
 
     name = "onnxruntime"
 
-    def __init__(
-        self,
-        bundle: Bundle,
-        poolings: Sequence[Pooling],
-        precision: Literal["fp32", "int8"],
-        cache: Path,
-        *,
-        threads: int,
-        streams: int = 1,
-    ) -> None:
+    def __init__(self, bundle: Bundle, poolings: Sequence[Pooling], options: Options) -> None:
         """Build or fetch the graph and open a session; the streams share the threads.
 
         Raises ModelError, or EngineError when that fails.
         """
-        self.streams = streams
+        self.streams = options.streams
         self.poolings = check_poolings(poolings)
-        self.precision: str = precision
-        graph = cached_graph(bundle, self.poolings, precision, cache)
+        self.precision: str = options.precision
+        precision: GraphPrecision = "int8" if options.precision == "int8" else "fp32"
+        graph = cached_graph(bundle, self.poolings, precision, "onnxruntime", options.cache)
+        settings, providers = _session(max(1, options.threads // options.streams)), _providers(options)
         try:
-            session = ort.InferenceSession(
-                graph, _options(max(1, threads // streams)), providers=["CPUExecutionProvider"]
-            )
+            session = ort.InferenceSession(graph, settings, providers=providers)
         except Exception as error:  # the runtime's exceptions share no base but Exception
             raise EngineError(f"{bundle.ref}: ONNX Runtime cannot open the graph: {_line(error)}") from None
         self._inputs = tuple(one.name for one in session.get_inputs())
@@ -67,7 +57,19 @@ class OnnxRuntimeEngine:
         self._session = None
 
 
-def _options(threads: int) -> ort.SessionOptions:
+def _providers(options: Options) -> list[str]:
+    """Where the graph runs. Raises EngineError for a GPU that the package or the precision cannot use."""
+    if options.device == "cpu":
+        return ["CPUExecutionProvider"]
+    if options.precision == "int8":
+        raise EngineError("ONNX Runtime has no int8 of ours on cuda; choose --precision fp32")
+    if "CUDAExecutionProvider" not in ort.get_available_providers():
+        wanted = "install onnxruntime-gpu instead of onnxruntime, or leave out the device"
+        raise EngineError(f"ONNX Runtime {ort.__version__} sees no cuda device; {wanted}")
+    return ["CUDAExecutionProvider", "CPUExecutionProvider"]
+
+
+def _session(threads: int) -> ort.SessionOptions:
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import reprlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, Field, asdict, dataclass, field, fields, is_dataclass
@@ -13,6 +14,7 @@ from tonewise.store.files import SHA256, is_inside, parse_json
 MANIFEST = "tonewise.json"
 FORMAT = 1
 BEHAVIOURS = {"tokenizer": "tokenizer.v1", "head": "head.v1"}
+CHANNEL = re.compile(r"0|[1-9][0-9]{0,8}")
 LEAST, MOST = 2.0**-126, 2.0**127 * (2 - 2.0**-23)  # of float32, in which the answers are computed
 
 ProblemType = Literal["single_label_classification", "multi_label_classification", "regression"]
@@ -55,7 +57,9 @@ class Manifest:
 
     embedding          `pooling` and `normalize`; or `unsupported`, and what is not computed here
     origin             hub ref and commit, or the recipe that made it
-    activation_ranges  per linear layer the least and greatest input seen, for static int8
+    activation_ranges  per linear layer the least and greatest input seen, after smoothing, for static int8
+    smoothing          per linear layer what channels of its input are divided by before they become int8
+    agreement          by engine the share of labels on which int8 agrees with fp32
     parent             digest of the bundle that this one was made from
     behaviours         version of each behaviour that the answers depend on
     """
@@ -69,6 +73,8 @@ class Manifest:
     data_terms: str | None = None
     languages: tuple[str, ...] = ()
     activation_ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    smoothing: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    agreement: Mapping[str, float] = field(default_factory=dict)
     parent: str | None = None
     behaviours: Mapping[str, str] = field(default_factory=dict)
 
@@ -270,6 +276,21 @@ def _range(value: Any, place: str) -> tuple[float, float]:
     return pair[0], pair[1]
 
 
+def _factors(value: Any, place: str) -> dict[str, float]:
+    factors: dict[str, float] = _by_name(_number)(_table(value, place), place)
+    for channel, factor in factors.items():
+        if not CHANNEL.fullmatch(channel) or factor < 1:
+            raise _wrong(place, value, "channel numbers, each with a factor from 1 on")
+    return factors
+
+
+def _share(value: Any, place: str) -> float:
+    share = _number(value, place)
+    if not 0 <= share <= 1:
+        raise _wrong(place, value, "a share from 0 to 1")
+    return share
+
+
 HEAD_READERS: Mapping[str, Reader] = {
     "labels": _labels,
     "output": _text,
@@ -291,6 +312,8 @@ MANIFEST_READERS: Mapping[str, Reader] = {
     "data_terms": _or_none(_text),
     "languages": _texts,
     "activation_ranges": _by_name(_range),
+    "smoothing": _by_name(_factors),
+    "agreement": _by_name(_share),
     "parent": _or_none(_text),
     "behaviours": _texts_by_name,
 }

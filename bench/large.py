@@ -64,6 +64,7 @@ def bulk(ref: Path, folder: Path) -> dict[str, object]:
     told = json.loads((folder / "out.jsonl.run.json").read_text())
     return {
         "sentences": SENTENCES,
+        "runs": len(taken),
         "seconds": round(statistics.median(taken)),
         "spread": [round(min(taken)), round(max(taken))],
         "engine": told["engine"],

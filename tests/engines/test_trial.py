@@ -184,14 +184,14 @@ def test_an_engine_that_answers_no_batch_or_no_single_row_is_not_right(
 
 
 class Hungry(Clocked):
-    """Takes 16 KiB of memory a token, and as much as it had before once."""
+    """Takes 128 KiB of memory a token, and as much as it had before once."""
 
     kept: Any = None
 
     def run(self, batch: Batch) -> NDArray[np.float32]:
         if not self.sizes:
             self.kept = np.ones(64 * MIB, np.uint8)  # as a runtime takes at its first batch
-        np.ones(batch.input_ids.size * 16 * 1024, np.uint8)
+        np.ones(batch.input_ids.size * 128 * 1024, np.uint8)
         return super().run(batch)
 
 
@@ -199,4 +199,4 @@ class Hungry(Clocked):
 def test_memory_is_told_by_token_whatever_this_process_had_before(clock: Clock) -> None:
     np.ones(300 * MIB, np.uint8)  # a peak beyond all that follows
     (cost,) = race([(Hungry("a", clock, 0.0, 1e-5), 0.0)], ROWS, 0)
-    assert 14 * 1024 < cost.bytes_per_token < 20 * 1024
+    assert 112 * 1024 < cost.bytes_per_token < 144 * 1024  # what else the process does may take 30 MB

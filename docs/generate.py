@@ -17,8 +17,8 @@ WIDTH = {"max_content_width": 100}
 RESULTS = ROOT / "bench" / "results"
 ROOMS = (
     *("errors", "config", "store", "source", "tokenizer", "batching", "encoder", "engines"),
-    *("head", "embedding", "classifier", "sinks", "quantize", "export", "benchmark"),
-    *("pipelines", "jobs", "cli"),
+    *("metrics", "calibration", "head", "embedding", "classifier", "sinks"),
+    *("quantize", "export", "benchmark", "evaluate", "train", "pipelines", "jobs", "cli"),
 )
 
 
@@ -47,11 +47,12 @@ def code_map() -> str:
     lines = ["```"]
     for room in ROOMS:
         folder = SRC / room
-        inside = [folder / "__init__.py", *sorted(folder.glob("[!_]*.py"))]
+        deeper = sorted(folder.glob("*/__init__.py")) if room == "cli" else []
+        inside = [folder / "__init__.py", *deeper, *sorted(folder.glob("[!_]*.py"))]
         paths = inside if folder.is_dir() else [SRC / f"{room}.py"]
         for path in paths:
-            name = f"{room}/" if path.name == "__init__.py" else path.name
-            indent = "  " if folder.is_dir() and path.name != "__init__.py" else ""
+            name = f"{path.parent.name}/" if path.name == "__init__.py" else path.name
+            indent = "" if path in (folder / "__init__.py", SRC / f"{room}.py") else "  "
             lines.append(f"{indent + name:<22} {_first_line(path)}")
     return "\n".join([*lines, "```"])
 

@@ -135,6 +135,15 @@ def test_text_becomes_the_type_of_its_knob() -> None:
     assert (found.engine.device, found.engine.tune) == ("cuda", True)
 
 
+def test_a_mapping_is_a_file_or_a_table(here: Path) -> None:
+    assert config(TONEWISE_MAP="mine.csv").head.map == "mine.csv"
+    assert config({"map": {"joy": "good"}}).head.map == {"joy": "good"}
+    (here / "tonewise.toml").write_text('map = {joy = "good"}')
+    assert config().head.map == {"joy": "good"}
+    with pytest.raises(ConfigError, match="argument: text_column cannot be"):
+        config({"text_column": {"joy": "good"}})
+
+
 def test_a_budget_that_is_not_told_is_a_thousand_tokens() -> None:
     assert (config().batch.max_batch_tokens, config().batch.budget) == (None, BATCH_TOKENS)
     assert config({"max_batch_tokens": 7}).batch.budget == 7

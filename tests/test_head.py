@@ -136,6 +136,68 @@ def test_a_dense_layer_comes_before_the_output(activation: Any, function: Any) -
     np.testing.assert_allclose(found, wanted, atol=1e-5)
 
 
+def test_scores_of_labels_that_become_one_are_summed() -> None:
+    scores = np.array([[0.25, 0.35, 0.4], [0.1, 0.8, 0.1]], np.float32)
+    own = head(3, mapping=("bad", "good", "bad"))
+    merged = own.scores(np.log(scores))
+    np.testing.assert_allclose(merged, [[0.65, 0.35], [0.2, 0.8]], atol=1e-6)
+    first, second = own.decode(merged)
+    assert (first.label, list(first.scores)) == ("bad", ["bad", "good"])
+    assert second.label == "good"
+    assert second.score == pytest.approx(0.8)
+    assert own.shape.labels == ("bad", "good")
+
+
+def test_of_several_labels_a_merged_one_holds_when_one_of_its_own_does() -> None:
+    own = head(
+        3,
+        problem_type="multi_label_classification",
+        thresholds=(0.9, 0.5, 0.2),
+        mapping=("a", "b", "a"),
+    )
+    low, high, none = own.decode(np.array([[0.8, 0.4, 0.3], [0.95, 0.6, 0.1], [0.8, 0.4, 0.1]], np.float32))
+    assert low.labels == ("a",)
+    assert low.scores == pytest.approx({"a": 0.8, "b": 0.4})
+    assert high.labels == ("a", "b")
+    assert none.labels == ()
+
+
+def test_the_floor_is_that_of_the_merged_score() -> None:
+    logits = np.log(np.array([[0.3, 0.3, 0.4]], np.float32))
+    own, mapped = head(3, abstain_below=0.5), head(3, abstain_below=0.5, mapping=("a", "a", "b"))
+    assert own.decode(own.scores(logits))[0].abstained
+    assert mapped.decode(mapped.scores(logits))[0].label == "a"
+
+
+@given(logits(least=2))
+def test_a_renamed_head_answers_as_before(values: Floats) -> None:
+    count = values.shape[1]
+    own, other = head(count), head(count, mapping=tuple(f"m{i}" for i in range(count)))
+    for one, two in zip(own.decode(own.scores(values)), other.decode(other.scores(values)), strict=True):
+        assert str(one.label).replace("l", "m") == two.label
+        assert list(one.scores.values()) == list(two.scores.values())
+
+
+def test_all_labels_may_become_one() -> None:
+    own = head(2, mapping=("any", "any"))
+    (answer,) = own.decode(own.scores(np.zeros((1, 2), np.float32)))
+    assert (answer.label, answer.labels, answer.score) == ("any", None, 1)
+    assert (answer.entropy, answer.margin) == (0, 1)
+
+
+def test_an_answer_tells_how_sure_it_is() -> None:
+    even = HeadPrediction("a", 0.5, {"a": 0.5, "b": 0.5})
+    assert even.entropy == pytest.approx(np.log(2))
+    assert even.margin == 0
+    sure = HeadPrediction(None, 1.0, {"a": 1.0, "b": 0.0}, None, abstained=True)
+    assert (sure.entropy, sure.margin) == (0, 1)
+    several = HeadPrediction(None, 0.9, {"a": 0.9, "b": 0.25}, ("a",))
+    wanted = -np.mean([p * np.log(p) + (1 - p) * np.log(1 - p) for p in (0.9, 0.25)])
+    assert several.entropy == pytest.approx(wanted, abs=1e-6)
+    value = HeadPrediction(None, 3.2, {"stars": 3.2})
+    assert (value.entropy, value.margin) == (None, None)
+
+
 def test_tensors_that_do_not_fit_the_labels_are_refused() -> None:
     tensors = {"output.weight": np.zeros((2, 4), np.float32), "output.bias": np.zeros(2, np.float32)}
     with pytest.raises(ModelError, match="head 'x' has 3 labels but 2 outputs"):

@@ -342,3 +342,10 @@ def test_transformers_words_for_cutting_and_for_the_processor_mean_the_same_here
     with pytest.raises(ConfigError, match="truncation='only_second': a single text is cut"):
         pipeline(model=folder, truncation="only_second")
     assert len(pipeline(model=folder, top_k=1, return_all_scores=True)([TEXT])[0]) == 1
+
+
+def test_a_mapped_model_answers_in_its_consumers_labels(model: Make) -> None:
+    pipe = pipeline(model=model(), map={"sadness": "down", "joy": "up", "anger": "down"})
+    assert {one["label"] for one in pipe(TEXT, top_k=None)} == {"down", "up"}
+    with pytest.raises(ConfigError, match="function_to_apply works on the model's own labels, and these are"):
+        pipe(TEXT, function_to_apply="none")

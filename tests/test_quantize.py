@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from tests.doubles import MakeModel, write_bundle
-from tests.models import WORDS, batch_of, changed, opened, some_rows, tensors_of
+from tests.models import LABELS, WORDS, batch_of, changed, opened, some_rows, tensors_of
 from tonewise import Classifier
 from tonewise import quantize as room
-from tonewise.config import Config, Precision, TokenizerConfig
+from tonewise.config import Config, HeadConfig, Precision, TokenizerConfig
 from tonewise.encoder.forward import NumpyOps, run_numpy
 from tonewise.encoder.int8 import Ranges
 from tonewise.encoder.weights import NetworkSpec, linear_names, load_weights
@@ -359,3 +359,11 @@ def test_graphs_of_trials_do_not_stay_in_the_cache(
     quantize(sensitive, TEXTS, tmp_path / "out", target=0.8)
     (kept,) = (path.name for path in (tmp_path / "cache").rglob("*.onnx"))
     assert "-onnxruntime-fp32-" in kept, "the parent's, which others open too"
+
+
+def test_ranges_are_fitted_under_the_models_own_labels(model: MakeModel, tmp_path: Path) -> None:
+    config = Config(head=HeadConfig(dict.fromkeys(LABELS, "any")))
+    plain = quantize(model(), TEXTS, tmp_path / "a", target=0)
+    named = quantize(model(), TEXTS, tmp_path / "b", target=0, config=config)
+    assert named.agreement == plain.agreement
+    assert named.digest == plain.digest

@@ -146,15 +146,21 @@ def test_every_room_of_the_wheel_can_be_imported(site: Path, tmp_path: Path) -> 
     program = """
         import importlib, pkgutil, tonewise
         from tonewise.engines import ENGINES
-        absent = {kind.module for kind in ENGINES.values() if not kind.installed} | {"transformers"}
-        for room in pkgutil.walk_packages(tonewise.__path__, "tonewise."):
+        from tonewise.errors import MissingExtraError
+        absent = {kind.module for kind in ENGINES.values() if not kind.installed}
+        absent |= {"transformers", "matplotlib", "sklearn"}
+        opening = ("tonewise.engines.", "tonewise.export.", "tonewise.evaluate.")
+        for room in pkgutil.walk_packages(tonewise.__path__, "tonewise.", lambda room: None):
             if room.name.endswith("__main__"):
                 continue
             try:
                 importlib.import_module(room.name)
+            except MissingExtraError as error:
+                assert "pip install 'tonewise[" in str(error), room
+                assert room.name.split(".")[-1] in ("train", "label_errors"), room
             except ModuleNotFoundError as error:
                 assert error.name in absent, room
-                assert room.name.startswith(("tonewise.engines.", "tonewise.export.")), room
+                assert room.name.startswith(opening), room
         for name in tonewise.__all__:
             getattr(tonewise, name)
         """

@@ -6,31 +6,13 @@ import shutil
 import tempfile
 from pathlib import Path
 
-import numpy as np
-from safetensors.numpy import load_file, save_file
+from recipes.stored import pack_weights
 
-from tonewise.encoder.int8 import quantize_rows
-from tonewise.encoder.weights import SCALE
 from tonewise.quantize import quantize
 from tonewise.store import Manifest
 from tonewise.store.bundle import heads_of
 from tonewise.store.manifest import BEHAVIOURS
 from tonewise.store.writing import pinned_files, write_manifest
-
-KEPT_FLOAT = ("pooler", "classifier", "LayerNorm", "token_type")
-
-
-def pack_weights(source: Path, target: Path) -> None:
-    """Store every matrix of the encoder as int8 with a scale per row."""
-    tensors = {}
-    for name, tensor in load_file(source).items():
-        if tensor.ndim == 2 and not any(part in name for part in KEPT_FLOAT):
-            matrix = quantize_rows(tensor)
-            tensors[name], tensors[name + SCALE] = matrix.stored, matrix.scale
-        elif tensor.dtype == np.float32:
-            tensors[name] = tensor
-    save_file(tensors, target)
-    target.chmod(0o644)
 
 
 def pack(trained: Path, card: Path, folder: Path) -> None:

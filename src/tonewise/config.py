@@ -128,6 +128,17 @@ class EngineConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class HeadConfig:
+    """What the heads answer in.
+
+    map  file (.json, .toml, .csv), or a table, that maps each of the model's labels to the consumer's;
+         default: the model's labels
+    """
+
+    map: str | Path | Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class SourceConfig:
     """How input files are read.
 
@@ -154,11 +165,13 @@ class SinkConfig:
     output_format  jsonl | csv | parquet | table; default: by the file's name
     scores         one column per label in CSV and Parquet
     top_k          scores kept per head, best first; default: all, in the model's order
+    uncertainty    add to each head's answer its entropy (nats) and its margin
     """
 
     output_format: OutputFormat | None = None
     scores: bool = False
     top_k: int | None = None
+    uncertainty: bool = False
 
     def __post_init__(self) -> None:
         """Refuse a top_k that keeps nothing."""
@@ -186,6 +199,7 @@ class Config:
     tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
     batch: BatchConfig = field(default_factory=BatchConfig)
     engine: EngineConfig = field(default_factory=EngineConfig)
+    head: HeadConfig = field(default_factory=HeadConfig)
     source: SourceConfig = field(default_factory=SourceConfig)
     sink: SinkConfig = field(default_factory=SinkConfig)
     run: RunConfig = field(default_factory=RunConfig)
@@ -213,6 +227,7 @@ class Settings(TypedDict, total=False):
     threads: int
     streams: int
     tune: bool
+    map: str | Path | Mapping[str, Any]
     text_column: str
     text_pair_column: str
 
@@ -222,6 +237,7 @@ CONCERNS: dict[str, type] = {
     "tokenizer": TokenizerConfig,
     "batch": BatchConfig,
     "engine": EngineConfig,
+    "head": HeadConfig,
     "source": SourceConfig,
     "sink": SinkConfig,
     "run": RunConfig,
@@ -296,6 +312,8 @@ def _convert(wanted: Any, value: Any) -> Any:
     choices = get_args(wanted)
     if get_origin(wanted) is Literal:
         return _one_of(choices, value)
+    if isinstance(value, Mapping) and any(get_origin(kind) is Mapping for kind in choices):
+        return value
     if isinstance(value, Mapping) or (wanted is str and isinstance(value, (list, tuple))):
         raise TypeError
     if get_origin(wanted) is tuple:

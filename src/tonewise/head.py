@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import compress, repeat
 from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tonewise.calibration import entropy, margin
 from tonewise.config import WindowPooling
 from tonewise.errors import ModelError
 from tonewise.store import Activation, HeadSpec, Pooling, ProblemType
@@ -36,6 +38,24 @@ class HeadPrediction:
     scores: dict[str, float]
     labels: tuple[str, ...] | None = None
     abstained: bool = False
+
+    @property
+    def entropy(self) -> float | None:
+        """Of the scores, in nats; for multi label the mean over its labels; None for regression."""
+        return None if self._is_value else float(entropy(self._row, self.labels is not None)[0])
+
+    @property
+    def margin(self) -> float | None:
+        """Best score minus second; for multi label the least distance from 0.5; None for regression."""
+        return None if self._is_value else float(margin(self._row, self.labels is not None)[0])
+
+    @property
+    def _is_value(self) -> bool:
+        return self.label is None and self.labels is None and not self.abstained
+
+    @property
+    def _row(self) -> Floats:
+        return np.asarray([list(self.scores.values())], np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,18 +121,26 @@ class HeadShape:
         """Joins the labels of a flat row: a comma, unless a label holds one."""
         return next(mark for mark in SEPARATORS if not any(mark in label for label in self.labels))
 
-    def columns(self, name: str, *, scores: bool) -> list[str]:
-        """HEAD, HEAD_score and, with `scores`, HEAD_score_LABEL."""
-        return [name, f"{name}_score", *(f"{name}_score_{label}" for label in self.labels if scores)]
+    def columns(self, name: str, *, scores: bool, uncertainty: bool = False) -> list[str]:
+        """HEAD, HEAD_score; with `uncertainty` HEAD_entropy, HEAD_margin; with `scores` HEAD_score_LABEL."""
+        unsure = [f"{name}_entropy", f"{name}_margin"] if uncertainty else []
+        return [name, f"{name}_score", *unsure, *(f"{name}_score_{label}" for label in self.labels if scores)]
 
     def cells(
-        self, answer: HeadPrediction | None, *, scores: bool, top_k: int | None = None
+        self,
+        answer: HeadPrediction | None,
+        *,
+        scores: bool,
+        top_k: int | None = None,
+        uncertainty: bool = False,
     ) -> list[str | float | None]:
         """The answer under `columns`: labels joined, scores beyond `top_k` None; no answer is all None."""
         if answer is None:
-            return [None] * (2 + len(self.labels) * scores)
+            return [None] * len(self.columns("", scores=scores, uncertainty=uncertainty))
         label = answer.label if answer.labels is None else self.separator.join(answer.labels)
         cells: list[str | float | None] = [label, rounded_score(answer.score)]
+        if uncertainty:
+            cells += rounded_uncertainty(answer).values()
         if scores:
             kept = answer.scores if top_k is None else best_scores(answer, top_k)
             cells += [rounded_score(kept[name]) if name in kept else None for name in self.labels]
@@ -129,14 +157,27 @@ def rounded_score(score: float) -> float:
     return float(f"{score:.6g}")
 
 
+def rounded_uncertainty(answer: HeadPrediction) -> dict[str, float | None]:
+    """`entropy` and `margin` as records hold them; None for regression."""
+    found = {"entropy": answer.entropy, "margin": answer.margin}
+    return {name: None if value is None else rounded_score(value) for name, value in found.items()}
+
+
 class Head:
-    """A small matrix product over a pooled state, and the meaning of its outputs."""
+    """A small matrix product over a pooled state, and the meaning of its outputs.
+
+    A mapped head answers in its consumer's K labels. Where one label is right, scores of those that become
+    one are summed, as is the probability that one of them is right. Where several may be, the greatest
+    counts, and the merged label holds when any of its own labels reaches its own threshold.
+
+    labels  those that it answers in, in the model's order
+    """
 
     def __init__(self, name: str, spec: HeadSpec, tensors: Mapping[str, Floats]) -> None:
         """Take `dense.*` (optional) and `output.*` from `tensors`; raises ModelError when shapes disagree."""
         self.name = name
         self.spec = spec
-        self.labels = spec.labels
+        self.labels = spec.answers
         self._output = (tensors["output.weight"].T, tensors["output.bias"])
         self._dense = (tensors["dense.weight"].T, tensors["dense.bias"]) if spec.dense else None
         self._thresholds = np.asarray(spec.thresholds or [0.5] * len(spec.labels), np.float32)
@@ -149,6 +190,8 @@ class Head:
             raise ModelError(f"head '{name}' has {labels} labels but {outputs} outputs")
         if len(self._thresholds) != labels:
             raise ModelError(f"head '{name}' has {labels} labels but {len(self._thresholds)} thresholds")
+        own = spec.mapping or spec.labels
+        self._merged = [np.flatnonzero([label == one for one in own]) for label in self.labels]
         if self._dense and self._dense[1].shape != (inputs,):
             raise ModelError(f"head '{name}': its dense layer does not fit the {inputs} inputs of its output")
         self.inputs: int = tensors["dense.weight" if self._dense else "output.weight"].shape[1]
@@ -157,7 +200,8 @@ class Head:
     def is_multi_label(self) -> bool:
         """Whether the answer is a set of labels: multi label, and a single sigmoid output."""
         problem = self.spec.problem_type
-        return problem == "multi_label_classification" or (problem != "regression" and len(self.labels) == 1)
+        one_output = problem != "regression" and len(self.spec.labels) == 1
+        return problem == "multi_label_classification" or one_output
 
     @property
     def shape(self) -> HeadShape:
@@ -174,30 +218,42 @@ class Head:
             return states @ weight + bias
 
     def scores(self, logits: Floats) -> Floats:
-        """float32[N, L] → float32[N, L]: softmax, sigmoid or nothing, as `problem_type` says."""
+        """float32[N, L] → float32[N, L]: softmax, sigmoid or nothing, as `problem_type` says.
+
+        Of a mapped head where one label is right the scores are merged here, before windows are pooled:
+        float32[N, K]. Those of several labels stay apart until their thresholds were asked.
+        """
         if self.spec.problem_type == "regression":
             return logits
         scaled = logits / np.float32(self.spec.temperature)
-        return sigmoid(scaled) if self.is_multi_label else softmax(scaled)
+        return sigmoid(scaled) if self.is_multi_label else self._merge(softmax(scaled), np.sum)
 
     def decode(self, scores: Floats) -> list[HeadPrediction]:
-        """float32[N, L] → N answers."""
-        names = self.labels
-        best = scores.argmax(axis=1).tolist()
-        return [self._answer(row, index, names) for row, index in zip(scores.tolist(), best, strict=True)]
+        """Scores as `scores` gives them → N answers."""
+        reached: Iterable[list[bool] | None] = repeat(None, len(scores))
+        if self.is_multi_label:
+            reached = self._merge(scores >= self._thresholds, np.any).tolist()
+            scores = self._merge(scores, np.max)
+        rows = zip(scores.tolist(), scores.argmax(axis=1).tolist(), reached, strict=True)
+        return [self._answer(row, best, held) for row, best, held in rows]
 
-    def _answer(self, row: list[float], best: int, names: Sequence[str]) -> HeadPrediction:
+    def _answer(self, row: list[float], best: int, held: list[bool] | None) -> HeadPrediction:
+        names, score = self.labels, row[best]
         table = dict(zip(names, row, strict=True))
-        score = row[best]
         if self.spec.problem_type == "regression":
             return HeadPrediction(None, score, table)
         floor = self.spec.abstain_below
         abstained = floor is not None and score < floor
-        if self.is_multi_label:
-            reached = zip(names, row, self._thresholds.tolist(), strict=True)
-            labels = () if abstained else tuple(name for name, value, least in reached if value >= least)
+        if held is not None:
+            labels = () if abstained else tuple(compress(names, held))
             return HeadPrediction(None, score, table, labels, abstained)
         return HeadPrediction(None if abstained else names[best], score, table, None, abstained)
+
+    def _merge(self, columns: NDArray[Any], join: Callable[..., NDArray[Any]]) -> NDArray[Any]:
+        """[N, L] → [N, K]; as it is where nothing is mapped."""
+        if self.spec.mapping is None:
+            return columns
+        return np.stack([join(columns[:, own], axis=1) for own in self._merged], axis=1)
 
 
 def _check_spec(name: str, spec: HeadSpec) -> None:
@@ -211,6 +267,8 @@ def _check_spec(name: str, spec: HeadSpec) -> None:
             raise ModelError(f"head '{name}' has {what} '{value}'; known: {', '.join(known)}")
     if len(set(spec.labels)) != len(spec.labels):
         raise ModelError(f"head '{name}' names a label twice")
+    if spec.mapping is not None and len(spec.mapping) != len(spec.labels):
+        raise ModelError(f"head '{name}' has {len(spec.labels)} labels but maps {len(spec.mapping)}")
     if not 0 < spec.temperature < np.inf:
         raise ModelError(f"head '{name}' has temperature {spec.temperature}; wanted: a number above 0")
 

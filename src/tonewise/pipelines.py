@@ -137,6 +137,8 @@ class TextClassificationPipeline:
             answers = self.classifier.classify(texts)
             rows = [list(answer.heads[self._head.name].scores.values()) for answer in answers]
             return np.asarray(rows, np.float32).reshape(len(rows), len(self._head.labels))
+        if self._head.spec.mapping is not None:
+            raise ConfigError("function_to_apply works on the model's own labels, and these are mapped")
         if self.classifier.config.tokenizer.window_pooling != "mean":
             raise ConfigError("function_to_apply works on the mean over windows; leave out window_pooling")
         return FUNCTIONS[function.lower()](self.classifier.logits(texts)[self._head.name])

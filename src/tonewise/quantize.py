@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tonewise.batching import Batch, collate
 from tonewise.classifier import Classifier
-from tonewise.config import Config, EngineConfig
+from tonewise.config import Config, EngineConfig, HeadConfig
 from tonewise.encoder.forward import NumpyOps, Observe, run_numpy
 from tonewise.encoder.int8 import Quantization, Ranges, as_int8, rounded, smoothed
 from tonewise.encoder.weights import NetworkSpec, Weights, load_weights
@@ -290,9 +290,10 @@ def _growing(most: int) -> Iterator[int]:
 
 
 def _with_engine(config: Config, engine: EngineConfig) -> Config:
-    """The same settings with another engine, on as many threads, each with a stream."""
+    """The same settings with another engine, on as many threads, each with a stream; its own labels."""
     threads = choose_threads(config.engine.threads)
-    return replace(config, engine=replace(engine, threads=threads, streams=threads))
+    own = replace(engine, threads=threads, streams=threads)
+    return replace(config, engine=own, head=HeadConfig())
 
 
 def _answers(ref: str | Path, held: Sequence[Encoding], config: Config) -> list[Prediction]:

@@ -72,6 +72,11 @@ class Tokenizer:
         self._cutting: RawTokenizer | None = None
         self._lock = Lock()
 
+    @property
+    def vocabulary(self) -> Mapping[str, int]:
+        """Every token and its id, added ones included."""
+        return self._raw.get_vocab()
+
     def encode(self, texts: Sequence[Text]) -> list[Encoding]:
         """Tokenize each text or pair.
 

@@ -5,7 +5,16 @@ import pytest
 
 from tonewise.errors import InputError
 from tonewise.head import HeadPrediction, Prediction
-from tonewise.sinks import AnswerSchema, HeadShape, answer_cells, columns, record, row, to_json
+from tonewise.sinks import (
+    AnswerSchema,
+    HeadShape,
+    answer_cells,
+    answer_columns,
+    columns,
+    record,
+    row,
+    to_json,
+)
 
 from .answers import LABELS, MODEL, MOOD, example, mood
 
@@ -55,6 +64,22 @@ def test_scores_have_six_significant_digits() -> None:
     ]
     assert answer["score"] == 0.987654
     assert answer["scores"] == {"joy": 0.987654, "fear": 1.23457e-09, "love": 0.0}
+
+
+def test_uncertainty_is_told_where_it_is_asked_for() -> None:
+    answer = record(example(), mood(), MODEL, uncertainty=True)["predictions"]["mood"]
+    assert list(answer) == ["label", "score", "entropy", "margin", "scores", "abstained"]
+    assert (answer["entropy"], answer["margin"]) == (0.801819, 0.5)
+    value = record(example(), Prediction({"stars": STARS}, 3), MODEL, uncertainty=True)["predictions"]
+    assert (value["stars"]["entropy"], value["stars"]["margin"]) == (None, None)
+    names = ["mood", "mood_score", "mood_entropy", "mood_margin"]
+    assert answer_columns(MOOD, uncertainty=True) == names
+    assert answer_cells(mood(), MOOD, uncertainty=True) == ["joy", 0.7, 0.801819, 0.5]
+    assert columns(MOOD, scores=True, uncertainty=True)[5:] == [
+        "mood_entropy",
+        "mood_margin",
+        *(f"mood_score_{label}" for label in LABELS),
+    ]
 
 
 def test_a_record_is_json_whatever_it_holds() -> None:

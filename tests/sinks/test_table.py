@@ -66,6 +66,12 @@ def test_top_k_shows_the_best_labels() -> None:
     assert "joy 0.70  fear 0.20" in line
 
 
+def test_uncertainty_has_two_columns() -> None:
+    header, line = shown(("x", mood()), uncertainty=True, width=100)
+    assert header.split()[-2:] == ["entropy", "margin"]
+    assert line.split()[-2:] == ["0.80", "0.50"]
+
+
 def test_a_table_without_rows_is_its_header() -> None:
     assert shown() == ["id      text                                              mood  score"]
 

@@ -41,6 +41,7 @@ class Model:
     token: str | None = None
     gated: bool = False
     info: dict[str, Any] = field(default_factory=dict)
+    branches: dict[str, "Model"] = field(default_factory=dict)
 
     def siblings(self) -> list[dict[str, Any]]:
         rows = []
@@ -125,6 +126,13 @@ class Handler(BaseHTTPRequestHandler):
         parts = path.split("/")
         if parts[:2] == ["api", "models"]:
             self.api("/".join(parts[2:4]), parts[5] if parts[4:5] == ["revision"] else None)
+        elif parts[:2] == ["api", "datasets"]:  # a revision may have slashes: refs/convert/parquet
+            revision = "/".join(parts[5:]) if parts[4:5] == ["revision"] else None
+            self.api("/".join(["datasets", *parts[2:4]]), revision)
+        elif parts[0] == "datasets" and parts[3:4] == ["resolve"]:
+            self.resolve("/".join(parts[:3]), parts[4], "/".join(parts[5:]))
+        elif parts[:2] == ["cdn", "datasets"]:
+            self.cdn("/".join(parts[1:4]), "/".join(parts[4:]))
         elif parts[2:3] == ["resolve"]:
             self.resolve("/".join(parts[:2]), parts[3], "/".join(parts[4:]))
         elif parts[0] == "cdn":
@@ -160,11 +168,15 @@ class Handler(BaseHTTPRequestHandler):
             self.answer(200, {"X-Repo-Commit": model.commit, "ETag": f'"{blob_id(data)}"'}, data)
 
     def cdn(self, repo: str, name: str) -> None:
-        self.send(name, self.hub.models[repo].files[name], {"ETag": '"behind-the-cdn"'})
+        own = self.hub.models[repo]
+        files = own.files | {key: data for one in own.branches.values() for key, data in one.files.items()}
+        self.send(name, files[name], {"ETag": '"behind-the-cdn"'})
 
     def model(self, repo: str, revision: str | None) -> Model | None:
         """The model asked for, or None when the refusal is already on its way."""
         model = self.hub.models.get(repo)
+        for name, other in model.branches.items() if model else ():
+            model = other if revision in (name, other.commit) else model
         token = (self.headers.get("Authorization") or "").removeprefix("Bearer ")
         if model is None:
             self.answer(401, {"X-Error-Message": "Invalid username or password."})
@@ -173,7 +185,7 @@ class Handler(BaseHTTPRequestHandler):
         elif model.token and token != model.token:
             message = "Invalid credentials in Authorization header" if token else "Who are you?"
             self.answer(401, {"X-Error-Message": message})
-        elif revision not in (None, "main", model.commit):
+        elif revision not in (None, "main", model.commit, *self.hub.models[repo].branches):
             self.answer(404, {"X-Error-Code": "RevisionNotFound"})
         else:
             return model

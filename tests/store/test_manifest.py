@@ -90,6 +90,9 @@ def test_every_field_is_read_by_a_reader_of_its_own() -> None:
         (of_head(temperature=10**400), "wanted: a finite number"),
         (of_head(temperature=True), r"temperature is True"),
         (of_head(abstain_below=float("nan")), r"heads\.x\.abstain_below is nan"),
+        (of_head(mapping=["c"]), r"heads\.x has 2 labels but maps 1"),
+        (of_head(mapping="cd"), r"heads\.x\.mapping is 'cd'; wanted: a list of strings"),
+        (of_head(mapping=["c", "d"], problem_type="regression"), "mapping would be ignored"),
         (of_head(thresholds=[0.5, 0.5]), r"heads\.x\.thresholds would be ignored"),
         (of_head(thresholds=[0.5, 0.5], problem_type="regression"), "thresholds would be ignored"),
         ({"heads": {"x": MULTI | {"thresholds": []}}}, r"heads\.x has 2 labels but 0 thresholds"),
@@ -227,6 +230,7 @@ HEAD_CHANGES: dict[str, Any] = {
     "temperature": 1.5,
     "thresholds": (0.5, 0.5),
     "abstain_below": 0.0,
+    "mapping": ("c", "c"),
 }
 
 

@@ -152,7 +152,10 @@ def _page(bundle: Bundle) -> str:
 
 
 def _head(head: Mapping[str, Any]) -> str:
-    return f"{', '.join(head['labels'])} ({head['problem_type']}, temperature {head['temperature']:g})"
+    labels = head["labels"]
+    if head["mapping"] is not None:
+        labels = [f"{own} → {other}" for own, other in zip(labels, head["mapping"], strict=True)]
+    return f"{', '.join(labels)} ({head['problem_type']}, temperature {head['temperature']:g})"
 
 
 def _text(bundle: Bundle, name: str) -> str | None:

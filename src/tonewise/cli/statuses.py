@@ -4,6 +4,8 @@ import signal
 
 from tonewise.errors import TonewiseError
 
+NOT_REPRODUCED = 9
+"""`tonewise reproduce` ran, and a figure of the card is further off than the tolerance."""
 SIGNALLED = 128
 """A run that a signal ended exits with this and the signal's number, as shells count."""
 
@@ -16,6 +18,7 @@ def table() -> dict[int, str]:
             if "exit_status" in vars(one):
                 meaning = str(one.__doc__).partition("\n")[0].rstrip(".")
                 told[one.exit_status] = meaning[0].lower() + meaning[1:]
+    told[NOT_REPRODUCED] = "a stated figure was not reproduced"
     told[SIGNALLED + signal.SIGINT] = "interrupted (SIGINT)"
     told[SIGNALLED + signal.SIGTERM] = "terminated (SIGTERM)"
     return dict(sorted(told.items()))

@@ -115,7 +115,8 @@ def _meaning(network: Network) -> str:
                 f"Logits are divided by the temperature {spec.temperature:g} before they become scores."
             )
         if spec.thresholds:
-            told = (f"{name} {least:g}" for name, least in zip(spec.labels, spec.thresholds, strict=True))
+            labels = network.head.labels
+            told = (f"{name} {least:g}" for name, least in zip(labels, spec.thresholds, strict=True))
             lines.append(f"A label holds from this score on: {', '.join(told)}.")
         if spec.abstain_below is not None:
             lines.append(f"A best score under {spec.abstain_below:g} is no answer.")

@@ -41,8 +41,8 @@ class Network:
     def read(cls, bundle: Bundle, precision: GraphPrecision) -> "Network":
         """Read a bundle with one selected head, or with none.
 
-        Raises ModelError for several heads, weights that do not fit, vectors that are not computed here,
-        and for int8 without activation ranges.
+        Raises ModelError for several heads, one that merges labels, weights that do not fit, vectors that are
+        not computed here, and for int8 without activation ranges.
         """
         _check_one_head(bundle)
         spec = NetworkSpec.from_config(bundle.network, bundle.ref)
@@ -51,6 +51,9 @@ class Network:
         for name, one in bundle.heads.items():
             tensors = read_head(bundle.weights, one.dense, one.output, bundle.ref)
             head = Head(name, one, tensors)
+            if len(head.labels) < len(one.labels):
+                told = "merges labels, which an export of logits cannot hold"
+                raise ModelError(f"{bundle.ref}: head '{name}' {told}; export the model it was mapped from")
             if head.inputs != spec.hidden_size:
                 told = f"reads {head.inputs} numbers, but config.json tells of {spec.hidden_size}"
                 raise ModelError(f"{bundle.ref}: head '{name}' {told}")

@@ -63,7 +63,7 @@ def open_sink(
     config = config or SinkConfig()
     kind = output_format_of(path, config, stdout)
     if kind in ("csv", "parquet"):
-        columns(schema, config.scores)
+        columns(schema, config.scores, config.uncertainty)
     if kind == "parquet":
         return _parquet(path, schema, config)
     if path is None:

@@ -86,8 +86,10 @@ class LineSink(Sink):
 
 def jsonl_encoder(schema: AnswerSchema, config: SinkConfig) -> Encode:
     """A record a line."""
-    model, top_k = schema.model, config.top_k
-    return lambda example, prediction: f"{to_json(record(example, prediction, model, top_k))}\n".encode()
+    model, top_k, uncertainty = schema.model, config.top_k, config.uncertainty
+    return lambda example, prediction: (
+        f"{to_json(record(example, prediction, model, top_k, uncertainty))}\n".encode()
+    )
 
 
 def csv_encoder(schema: AnswerSchema, config: SinkConfig) -> tuple[Encode, bytes]:
@@ -95,10 +97,10 @@ def csv_encoder(schema: AnswerSchema, config: SinkConfig) -> tuple[Encode, bytes
     line = _CsvLine()
 
     def encode(example: Example, prediction: Prediction) -> bytes:
-        cells = row(example, prediction, schema, config.scores, config.top_k)
+        cells = row(example, prediction, schema, config.scores, config.top_k, config.uncertainty)
         return line.of([value if type(value) in AS_IT_IS else cell(value) for value in cells])
 
-    return encode, line.of(list(columns(schema, config.scores)))
+    return encode, line.of(list(columns(schema, config.scores, config.uncertainty)))
 
 
 class _CsvLine:

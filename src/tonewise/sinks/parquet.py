@@ -35,7 +35,7 @@ class ParquetSink(Sink):
         self._arrow = pyarrow
         self._schema = schema
         self._config = config
-        self._names = columns(schema, config.scores)
+        self._names = columns(schema, config.scores, config.uncertainty)
         self._types = _fixed_types(schema, config)
         target = open_target(path)
         if not isinstance(target, PartialFile):
@@ -55,7 +55,8 @@ class ParquetSink(Sink):
 
     def write(self, example: Example, prediction: Prediction) -> None:
         """Add one row. Raises OutputError."""
-        self._pending.append(row(example, prediction, self._schema, self._config.scores, self._config.top_k))
+        how = self._config
+        self._pending.append(row(example, prediction, self._schema, how.scores, how.top_k, how.uncertainty))
         self._characters += len(example.text)
         self.rows_written += 1
         if len(self._pending) >= GROUP_ROWS or self._characters >= GROUP_CHARACTERS:
@@ -198,8 +199,8 @@ def _fixed_types(schema: AnswerSchema, config: SinkConfig) -> dict[str, Any]:
     """Texts and labels are strings and scores are floats, whatever the first rows hold; the rest is open."""
     import pyarrow
 
-    types = dict.fromkeys(columns(schema, config.scores), pyarrow.null())
-    for name in answer_columns(schema, config.scores):
+    types = dict.fromkeys(columns(schema, config.scores, config.uncertainty), pyarrow.null())
+    for name in answer_columns(schema, config.scores, config.uncertainty):
         types[name] = pyarrow.float64()
     texts = (schema.text_column or "text", schema.text_pair_column)
     for name in (*schema.heads, *filter(None, texts)):

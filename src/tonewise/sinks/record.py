@@ -5,7 +5,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tonewise.errors import InputError
-from tonewise.head import Head, HeadPrediction, HeadShape, Prediction, best_scores, rounded_score
+from tonewise.head import (
+    Head,
+    HeadPrediction,
+    HeadShape,
+    Prediction,
+    best_scores,
+    rounded_score,
+    rounded_uncertainty,
+)
 from tonewise.source import Example, check_clash
 from tonewise.source.texts import Rows
 
@@ -33,57 +41,76 @@ class AnswerSchema:
 
 
 def record(
-    example: Example, prediction: Prediction, model: Mapping[str, Any], top_k: int | None = None
+    example: Example,
+    prediction: Prediction,
+    model: Mapping[str, Any],
+    top_k: int | None = None,
+    uncertainty: bool = False,
 ) -> dict[str, Any]:
     """The record that files and HTTP share; `top_k` keeps the best scores, best first.
 
-    Scores have six significant digits, which is what float32 carries. `fields` are handed on as they are:
-    `to_json` writes them.
+    With `uncertainty` each head's answer has its `entropy` and `margin` too. Scores have six significant
+    digits, which is what float32 carries. `fields` are handed on as they are: `to_json` writes them.
     """
     result: dict[str, Any] = {"id": example.id, "text": example.text}
     if example.text_pair is not None:
         result["text_pair"] = example.text_pair
     result["fields"] = example.fields
-    result["predictions"] = {name: _answer(one, top_k) for name, one in prediction.heads.items()}
+    result["predictions"] = {name: _answer(one, top_k, uncertainty) for name, one in prediction.heads.items()}
     result["n_tokens"] = prediction.n_tokens
     result["truncated"] = prediction.truncated
     result["model"] = model
     return result
 
 
-def _answer(answer: HeadPrediction, top_k: int | None) -> dict[str, Any]:
+def _answer(answer: HeadPrediction, top_k: int | None, uncertainty: bool) -> dict[str, Any]:
     scores = answer.scores if top_k is None else best_scores(answer, top_k)
     rounded = {label: rounded_score(score) for label, score in scores.items()}
     named: dict[str, Any] = (
         {"label": answer.label} if answer.labels is None else {"labels": list(answer.labels)}
     )
-    return {**named, "score": rounded_score(answer.score), "scores": rounded, "abstained": answer.abstained}
+    unsure = rounded_uncertainty(answer) if uncertainty else {}
+    return {
+        **named,
+        "score": rounded_score(answer.score),
+        **unsure,
+        "scores": rounded,
+        "abstained": answer.abstained,
+    }
 
 
-def answer_columns(schema: AnswerSchema, scores: bool = False) -> list[str]:
-    """Names of the answer's columns: HEAD, HEAD_score and, with `scores`, HEAD_score_LABEL."""
-    return [name for head, shape in schema.heads.items() for name in shape.columns(head, scores=scores)]
+def answer_columns(schema: AnswerSchema, scores: bool = False, uncertainty: bool = False) -> list[str]:
+    """Names of the answer's columns, as `HeadShape.columns` gives them for each head."""
+    return [
+        name
+        for head, shape in schema.heads.items()
+        for name in shape.columns(head, scores=scores, uncertainty=uncertainty)
+    ]
 
 
-def columns(schema: AnswerSchema, scores: bool = False) -> list[str]:
+def columns(schema: AnswerSchema, scores: bool = False, uncertainty: bool = False) -> list[str]:
     """Names of a flat row: the input's columns (`text` where it had none), then the answer's.
 
     Raises InputError, naming it, for a column that both would have.
     """
-    added = answer_columns(schema, scores)
+    added = answer_columns(schema, scores, uncertainty)
     own = schema.columns or ("text",)
     check_clash(own, added)
     return [*own, *added]
 
 
 def answer_cells(
-    prediction: Prediction, schema: AnswerSchema, scores: bool = False, top_k: int | None = None
+    prediction: Prediction,
+    schema: AnswerSchema,
+    scores: bool = False,
+    top_k: int | None = None,
+    uncertainty: bool = False,
 ) -> list[Any]:
     """The values of `answer_columns`: labels of a multi-label head joined, scores beyond `top_k` None."""
     return [
         cell
         for name, shape in schema.heads.items()
-        for cell in shape.cells(prediction.heads[name], scores=scores, top_k=top_k)
+        for cell in shape.cells(prediction.heads[name], scores=scores, top_k=top_k, uncertainty=uncertainty)
     ]
 
 
@@ -111,6 +138,7 @@ def row(
     schema: AnswerSchema,
     scores: bool = False,
     top_k: int | None = None,
+    uncertainty: bool = False,
 ) -> list[Any]:
     """The values of `columns`. Raises InputError for a field that the first row had not."""
-    return input_cells(example, schema) + answer_cells(prediction, schema, scores, top_k)
+    return input_cells(example, schema) + answer_cells(prediction, schema, scores, top_k, uncertainty)

@@ -18,6 +18,7 @@ CHUNK_SECONDS = 0.2
 TEXT_CELLS = 16  # at least, however narrow the terminal is
 BAR_CELLS = 8
 SCORE_CELLS = BAR_CELLS + 6
+UNCERTAINTY_CELLS = 7
 EIGHTHS = " ▏▎▍▌▋▊▉"
 # what would move the cursor, colour the screen or turn the line around
 CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
@@ -97,7 +98,7 @@ class TableSink(Sink):
     def _headers(self) -> list[str]:
         names = ["id", "text"]
         for head in self._schema.heads:
-            names += [head, "score"]
+            names += [head, "score", *(("entropy", "margin") if self._config.uncertainty else ())]
         return names
 
     def _measure(self) -> list[int]:
@@ -106,6 +107,7 @@ class TableSink(Sink):
         widths = [min(max(ids), 16)]
         for head, shape in self._schema.heads.items():
             widths += [_label_cells(head, shape, self._scores_shown(shape)), SCORE_CELLS]
+            widths += [UNCERTAINTY_CELLS] * 2 if self._config.uncertainty else []
         rest = self._width - sum(widths) - 2 * (len(widths) + 1)
         return [widths[0], max(TEXT_CELLS, rest), *widths[1:]]
 
@@ -118,6 +120,8 @@ class TableSink(Sink):
         for head, shape in self._schema.heads.items():
             answer = prediction.heads[head]
             cells += [(_label(answer, self._scores_shown(shape)), "bold cyan"), (_bar(answer), "cyan")]
+            if self._config.uncertainty:
+                cells += [(_number(value), "") for value in (answer.entropy, answer.margin)]
         return cells
 
 
@@ -134,6 +138,10 @@ def _label(answer: HeadPrediction, shown: int) -> str:
     if answer.labels is not None:
         return ", ".join(answer.labels) or "—"
     return answer.label or "—"
+
+
+def _number(value: float | None) -> str:
+    return "—" if value is None else f"{value:.2f}"
 
 
 def _bar(answer: HeadPrediction) -> str:

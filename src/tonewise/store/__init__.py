@@ -1,6 +1,5 @@
 """Stage 0 · a model's name → a Bundle: present, verified, pinned, licensed. The room's door."""
 
-import os
 from pathlib import Path
 
 from tonewise.config import StoreConfig
@@ -12,6 +11,7 @@ from tonewise.store.bundle import (
     read_manifest,
 )
 from tonewise.store.catalogue import Entry, Figure, catalogued
+from tonewise.store.data import is_offline
 from tonewise.store.files import hub_snapshot, sha256_of
 from tonewise.store.inventory import FileCheck, ModelRow, models, verify
 from tonewise.store.licence import UNSTATED, card_facts, check_data_terms, check_licence, is_permissive
@@ -25,6 +25,7 @@ from tonewise.store.manifest import (
     Pooling,
     ProblemType,
 )
+from tonewise.store.mapping import mapped, write_mapped
 from tonewise.store.packaged import packaged_folder, packaged_names
 from tonewise.store.ref import Ref, parse
 
@@ -44,15 +45,15 @@ __all__ = [
     "catalogued",
     "describe",
     "is_permissive",
+    "mapped",
     "models",
     "open_bundle",
     "packaged_names",
     "pull",
     "resolve",
     "verify",
+    "write_mapped",
 ]
-
-TRUE = frozenset({"1", "ON", "YES", "TRUE"})  # as huggingface_hub reads its variables
 
 
 def resolve(ref: str | Path, config: StoreConfig | None = None) -> Bundle:
@@ -142,7 +143,7 @@ def _open_hub(ref: Ref, config: StoreConfig, pulling: bool) -> Bundle:
 
 def _pull_new(ref: Ref, known: Entry, config: StoreConfig) -> tuple[Pin, Bundle]:
     """Resolve a ref to a commit, pass the gate, download, open: only what can run enters the lock."""
-    if _is_offline(config):
+    if is_offline(config):
         raise HubError(f"{ref.text} is not in {lock_path()} and offline is set; pull it with the network")
     from tonewise.store import hub
 
@@ -170,7 +171,7 @@ def _complete(ref: Ref, pin: Pin, config: StoreConfig, *, mend: bool) -> None:
     """Fetch the pinned files that are missing; with `mend` also those that are damaged."""
     folder = hub_snapshot(ref.name, pin.commit)
     missing = [name for name in pin.files if not (folder / name).is_file()]
-    if _is_offline(config):
+    if is_offline(config):
         if missing:
             raise HubError(
                 f"{ref.text}: {missing[0]} is not in {folder} and offline is set; "
@@ -201,7 +202,3 @@ def _open_pinned(ref: Ref, pin: Pin, known: Entry) -> Bundle:
         )
     except IntegrityError as error:
         raise IntegrityError(f"{error}; run: tonewise pull {ref.key}") from None
-
-
-def _is_offline(config: StoreConfig) -> bool:
-    return config.offline or os.environ.get("HF_HUB_OFFLINE", "").upper() in TRUE

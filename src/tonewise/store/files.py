@@ -9,10 +9,11 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
-from typing import IO, Any
+from typing import IO, Any, Literal
 
 from tonewise.errors import ModelError, OutputError
 
+RepoKind = Literal["model", "dataset"]
 SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -123,6 +124,6 @@ def hub_folder() -> Path:
     return _expanded("~/.cache/huggingface/hub", "set HF_HOME")
 
 
-def hub_snapshot(repo: str, commit: str) -> Path:
+def hub_snapshot(repo: str, commit: str, kind: RepoKind = "model") -> Path:
     """Where huggingface_hub puts the files of one commit of `owner/name`; it may not be there yet."""
-    return hub_folder() / f"models--{repo.replace('/', '--')}" / "snapshots" / commit
+    return hub_folder() / f"{kind}s--{repo.replace('/', '--')}" / "snapshots" / commit

@@ -11,12 +11,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from tonewise.errors import HubError, IntegrityError, ModelError
 from tonewise.store.bundle import weights_among
-from tonewise.store.files import git_blob_id, hub_folder, hub_snapshot, reason, sha256_of
+from tonewise.store.files import RepoKind, git_blob_id, hub_folder, hub_snapshot, reason, sha256_of
 from tonewise.store.manifest import File
+from tonewise.store.ref import COMMIT
 
 # A pull asks for the model and for nothing else. huggingface_hub reads this once, when it is imported.
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
@@ -96,13 +97,33 @@ def survey(repo: str, revision: str | None = None) -> Survey:
     names = [sibling.rfilename for sibling in siblings]
     if "model.safetensors" not in names:
         raise ModelError(f"{where}: no model.safetensors; {weights_among(names)}")
+    return Survey(repo, commit, _remote_files(where, siblings))
+
+
+def survey_data(repo: str, revision: str) -> Survey:
+    """Ask which commit a branch or commit of a data set is, and what files it has. Raises HubError."""
+    where = f"{repo}@{revision}"
+    info = _ask(
+        where,
+        lambda: HfApi(endpoint=_endpoint()).dataset_info(
+            repo, revision=revision, files_metadata=True, timeout=TIMEOUT_SECONDS
+        ),
+        "dataset",
+    )
+    commit = str(info.sha)
+    if not COMMIT.fullmatch(commit) or (COMMIT.fullmatch(revision) and commit != revision):
+        raise HubError(f"{where}: the hub answers for commit {commit}; check HF_ENDPOINT")
+    return Survey(repo, commit, _remote_files(where, info.siblings or []))
+
+
+def _remote_files(where: str, siblings: Iterable[Any]) -> dict[str, RemoteFile]:
     files = {}
     for sibling in siblings:
         sha256 = sibling.lfs.sha256 if sibling.lfs else None
         if sibling.size is None or not (sha256 or sibling.blob_id):
             raise HubError(f"{where}: the hub gives no hash for {sibling.rfilename}; check HF_ENDPOINT")
         files[sibling.rfilename] = RemoteFile(sibling.rfilename, sibling.size, sha256, sibling.blob_id)
-    return Survey(repo, commit, files)
+    return files
 
 
 def pinned_files(files: Mapping[str, File]) -> list[RemoteFile]:
@@ -110,41 +131,42 @@ def pinned_files(files: Mapping[str, File]) -> list[RemoteFile]:
     return [RemoteFile(name, file.size, file.sha256) for name, file in files.items()]
 
 
-def fetch(repo: str, commit: str, files: Iterable[RemoteFile]) -> None:
+def fetch(repo: str, commit: str, files: Iterable[RemoteFile], kind: RepoKind = "model") -> None:
     """Make these files present in the hub's cache, each with the right bytes.
 
     What is there and whole stays; what is damaged is removed and fetched again. Raises HubError when
     that fails, IntegrityError when the hub sends other bytes; nothing damaged is left in the cache.
     """
-    folder = hub_snapshot(repo, commit)
-    absent = _ask(repo, lambda: [file for file in files if not file.is_at(folder / file.name)])
+    folder = hub_snapshot(repo, commit, kind)
+    absent = _ask(repo, lambda: [file for file in files if not file.is_at(folder / file.name)], kind)
     _refuse_full_disk(repo, sum(file.size for file in absent))
     for file in absent:
         where = f"{repo}@{commit[:12]} {file.name}"
         # Twice: the first bytes may be a damaged blob that the cache holds for this file.
-        if not any(_ask(where, partial(_fetched, repo, commit, file)) for _ in range(2)):
+        if not any(_ask(where, partial(_fetched, repo, commit, file, kind), kind) for _ in range(2)):
             raise IntegrityError(
                 f"{where}: the hub sent other bytes than it announces, or than the lock holds; they were "
                 f"deleted; check HF_ENDPOINT and proxies, then pull again"
             )
 
 
-def _fetched(repo: str, commit: str, file: RemoteFile) -> bool:
+def _fetched(repo: str, commit: str, file: RemoteFile, kind: RepoKind) -> bool:
     """Fetch one file; whether it is the right one. If not, it is gone again."""
-    path = hub_snapshot(repo, commit) / file.name
+    path = hub_snapshot(repo, commit, kind) / file.name
     _discard(path)
-    given = Path(_download(repo, commit, file.name))
+    given = Path(_download(repo, commit, file.name, kind))
     if file.is_at(path):
         return True
     _discard(given)
     return False
 
 
-def _download(repo: str, commit: str, name: str) -> str:
+def _download(repo: str, commit: str, name: str, kind: RepoKind) -> str:
     return str(
         hf_hub_download(
             repo,
             name,
+            repo_type=kind,
             revision=commit,
             cache_dir=hub_folder(),
             endpoint=_endpoint(),
@@ -182,7 +204,7 @@ def _endpoint() -> str | None:
     return (os.environ.get("HF_ENDPOINT") or "").rstrip("/") or None
 
 
-def _ask(where: str, call: Callable[[], T]) -> T:
+def _ask(where: str, call: Callable[[], T], kind: RepoKind = "model") -> T:
     """Run `call`, again after a passing failure; whatever fails in the end becomes one HubError."""
     for pause in (*PAUSES_SECONDS, None):
         try:
@@ -190,7 +212,8 @@ def _ask(where: str, call: Callable[[], T]) -> T:
                 return call()
         except (TransportError, hub_errors.EntryNotFoundError, OSError, RuntimeError, ValueError) as error:
             if pause is None or not _is_passing(error):
-                raise HubError(f"{where}: {_explained(error)}") from error
+                told = _explained(error).replace("model", "model" if kind == "model" else "data set")
+                raise HubError(f"{where}: {told}") from error
         time.sleep(pause)
     raise AssertionError("the last attempt returns or raises")
 

@@ -123,7 +123,7 @@ def _packaged_row(name: str) -> ModelRow:
         manifest.licence or UNSTATED,
         manifest.data_terms,
         manifest.languages,
-        {head: spec.labels for head, spec in manifest.heads.items()},
+        {head: spec.answers for head, spec in manifest.heads.items()},
         sum(file.size for file in manifest.files.values()),
     )
 
@@ -156,5 +156,5 @@ def _locked_row(name: str, pin: Pin) -> ModelRow:
             languages = card_facts(folder / "README.md").languages
     except ModelError:
         return row  # a list is no place to fail; `verify` says what is wrong with it
-    labels = {head: spec.labels for head, spec in heads.items()}
+    labels = {head: spec.answers for head, spec in heads.items()}
     return replace(row, labels=labels, languages=languages or known.languages)

@@ -36,23 +36,29 @@ def front_matter(path: Path) -> dict[str, list[str]]:
     Only a string or a list of strings is words; what else the block holds is never built, so that
     neither its aliases nor its depth can cost more than its length.
     """
-    if not path.is_file():
-        return {}
-    lines = path.read_text("utf-8-sig", errors="replace").splitlines()
-    if not lines or lines[0].rstrip() != "---":
-        return {}
-    ends = [number for number, line in enumerate(lines[1:], 1) if line.rstrip() == "---"]
-    if not ends:
+    block = front_block(path)
+    if block is None:
         return {}
     import yaml  # only a card without a manifest needs it
 
     try:
-        table = yaml.compose("\n".join(lines[1 : ends[0]]), yaml.SafeLoader)
+        table = yaml.compose(block, yaml.SafeLoader)
     except (yaml.YAMLError, ValueError, RecursionError):
         return {}
     if not isinstance(table, yaml.MappingNode):
         return {}
     return {key.value: _words(value) for key, value in table.value if isinstance(key, yaml.ScalarNode)}
+
+
+def front_block(path: Path) -> str | None:
+    """The YAML that opens a card, between its two lines of dashes; None where there is none."""
+    if not path.is_file():
+        return None
+    lines = path.read_text("utf-8-sig", errors="replace").splitlines()
+    if not lines or lines[0].rstrip() != "---":
+        return None
+    ends = [number for number, line in enumerate(lines[1:], 1) if line.rstrip() == "---"]
+    return "\n".join(lines[1 : ends[0]]) if ends else None
 
 
 def _words(node: Any) -> list[str]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from tonewise.errors import ModelError, OutputError
 from tonewise.store.files import SHA256, data_folder, is_inside, parse_json, reason, write_atomically
@@ -16,6 +16,7 @@ from tonewise.store.ref import COMMIT, Ref
 
 LOCK = "tonewise.lock"
 FORMAT = 1
+Kind = Literal["models", "data"]
 PROJECT_MARKS = ("pyproject.toml", ".git")
 
 
@@ -51,13 +52,14 @@ def lock_path() -> Path:
     return data_folder() / LOCK
 
 
-def read_lock(path: Path) -> dict[str, Pin]:
+def read_lock(path: Path, kind: Kind = "models") -> dict[str, Pin]:
     """Every entry by name; none when there is no file. Raises ModelError for a broken lock."""
     try:
         table = parse_json(path.read_text("utf-8"))
         if table["format"] != FORMAT:
             raise ModelError(f"{path}: written in another format than {FORMAT}; upgrade tonewise")
-        return {str(name): _pin(entry) for name, entry in table["models"].items()}
+        entries = table["models"] if kind == "models" else table.get(kind, {})
+        return {str(name): _pin(entry) for name, entry in entries.items()}
     except FileNotFoundError:
         return {}
     except OSError as error:
@@ -81,7 +83,7 @@ def pin_of(ref: Ref) -> Pin | None:
     return pins.get(ref.key)
 
 
-def record(path: Path, name: str, pin: Pin) -> Pin:
+def record(path: Path, name: str, pin: Pin, kind: Kind = "models") -> Pin:
     """Add an entry and return the one that stands: another process may have been first.
 
     Raises OutputError when the lock cannot be written, ModelError when it is broken.
@@ -91,11 +93,15 @@ def record(path: Path, name: str, pin: Pin) -> Pin:
     except OSError as error:
         raise OutputError(f"cannot write {path}: {reason(error)}") from None
     with _alone_in(path.parent):
-        pins = read_lock(path)
+        entries = {one: read_lock(path, one) for one in get_args(Kind)}
+        pins = entries[kind]
         if name in pins:
             return pins[name]
         pins[name] = pin
-        table = {"format": FORMAT, "models": {key: asdict(value) for key, value in pins.items()}}
+        table: dict[str, Any] = {"format": FORMAT}
+        for one, some in entries.items():
+            if some or one == "models":
+                table[one] = {key: asdict(value) for key, value in some.items()}
         write_atomically(path, json.dumps(table, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
         return pin
 

@@ -30,6 +30,7 @@ class HeadSpec:
     temperature    divides the logits before softmax or sigmoid
     thresholds     per label, for multi label and one-output heads; default 0.5
     abstain_below  a best score under this is no answer
+    mapping        per label, the consumer's label that it is answered as; default: itself
     """
 
     labels: tuple[str, ...]
@@ -41,6 +42,12 @@ class HeadSpec:
     temperature: float = 1.0
     thresholds: tuple[float, ...] | None = None
     abstain_below: float | None = None
+    mapping: tuple[str, ...] | None = None
+
+    @property
+    def answers(self) -> tuple[str, ...]:
+        """The labels that users see: its own, or what they are mapped to, each once."""
+        return self.labels if self.mapping is None else tuple(dict.fromkeys(self.mapping))
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,6 +244,7 @@ def _head(value: Any, place: str) -> HeadSpec:
     spec = HeadSpec(**_validated(_table(value, place), HEAD_READERS, ("labels", "output"), place))
     if spec.temperature < LEAST:
         raise ValueError(f"{place} has temperature {spec.temperature}; wanted: a finite number above 0")
+    _check_mapping(spec, place)
     if spec.thresholds is None:
         return spec
     if len(spec.thresholds) != len(spec.labels):
@@ -247,6 +255,15 @@ def _head(value: Any, place: str) -> HeadSpec:
             f"{place}.thresholds would be ignored: a head of {spec.problem_type} has none; remove them"
         )
     return spec
+
+
+def _check_mapping(spec: HeadSpec, place: str) -> None:
+    if spec.mapping is None:
+        return
+    if len(spec.mapping) != len(spec.labels):
+        raise ValueError(f"{place} has {len(spec.labels)} labels but maps {len(spec.mapping)}")
+    if spec.problem_type == "regression":
+        raise ValueError(f"{place}.mapping would be ignored: a head of regression has no labels; remove it")
 
 
 def _embedding(value: Any, place: str) -> dict[str, Any]:
@@ -301,6 +318,7 @@ HEAD_READERS: Mapping[str, Reader] = {
     "temperature": _number,
     "thresholds": _or_none(_numbers),
     "abstain_below": _or_none(_number),
+    "mapping": _or_none(_texts),
 }
 MANIFEST_READERS: Mapping[str, Reader] = {
     "files": _files,

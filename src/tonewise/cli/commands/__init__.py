@@ -1,0 +1,29 @@
+"""The commands and their options; each opens its room only when it runs."""
+
+from tonewise.cli.commands import (
+    audit,
+    calibrate,
+    classify,
+    compare,
+    engines,
+    evaluate,
+    mapping,
+    models,
+    reproduce,
+    train,
+)
+from tonewise.cli.commands.group import tonewise
+
+__all__ = [
+    "audit",
+    "calibrate",
+    "classify",
+    "compare",
+    "engines",
+    "evaluate",
+    "mapping",
+    "models",
+    "reproduce",
+    "tonewise",
+    "train",
+]

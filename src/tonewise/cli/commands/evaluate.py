@@ -1,0 +1,88 @@
+"""`tonewise evaluate` and its options."""
+
+from typing import Any
+
+import click
+
+from tonewise.cli.commands.group import (
+    CONTEXT,
+    config_option,
+    label_options,
+    labelled_file_options,
+    options,
+    store_options,
+    tonewise,
+)
+
+engine_options = options(
+    click.option("--engine", metavar="NAME", help="What runs the model.  [default: auto]"),
+    click.option("--precision", metavar="NAME", help="auto | int8 | bf16 | fp32  [default: auto]"),
+    click.option("--threads", type=int, metavar="N", help="Of the passes together; default: all processors."),
+    click.option("--max-length", type=int, metavar="N", help="Tokens of a text; default: the model's limit."),
+    click.option("--too-long", metavar="POLICY", help="truncate | error | window  [default: truncate]"),
+)
+
+
+@tonewise.command(context_settings=CONTEXT)
+@click.argument("ref")
+@click.argument("data", nargs=-1, required=True, metavar="DATA…")
+@click.option("--head", metavar="NAME", help="Of several; REF#HEAD does too.")
+@click.option("--map", metavar="FILE", help="Maps the model's labels to those of the data.")
+@click.option(
+    "--slice",
+    "slices",
+    multiple=True,
+    metavar="COLUMN",
+    help="Tell apart by a column, or by 'length' in tokens; may be given several times.",
+)
+@click.option("--worst", type=int, default=20, metavar="N", help="Mistakes to show.  [default: 20]")
+@click.option("--draws", type=int, default=1000, metavar="N", help="Of each bootstrap.  [default: 1000]")
+@click.option("--seed", type=int, default=0, metavar="N", help="Of the bootstraps.  [default: 0]")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
+@click.option("-o", "--output", metavar="DIR", help="Where evaluation.json and report.html are written.")
+@label_options
+@labelled_file_options
+@engine_options
+@store_options
+@config_option
+def evaluate(
+    *,
+    ref: str,
+    data: tuple[str, ...],
+    head: str | None,
+    slices: tuple[str, ...],
+    worst: int,
+    draws: int,
+    seed: int,
+    as_json: bool,
+    output: str | None,
+    label_column: str | None,
+    label_columns: str | None,
+    label_separator: str | None,
+    labels: str | None,
+    multi_label: bool | None,
+    config_path: str | None,
+    **knobs: Any,
+) -> None:
+    """Measure a model on labelled files: accuracy, F1, AUROC, calibration, each with its interval.
+
+    What is measured are the answers that users get, in the precision that runs here. DATA are files with
+    a column of texts and one of labels.
+    """
+    from tonewise.cli.evaluate import evaluate_model
+    from tonewise.cli.labels import labels_of
+    from tonewise.config import load_config
+
+    evaluate_model(
+        ref,
+        data,
+        load_config(knobs, path=config_path),
+        labels_of(label_column, label_columns, label_separator, labels, multi_label),
+        head=head,
+        slices=slices,
+        worst=worst,
+        draws=draws,
+        seed=seed,
+        as_json=as_json,
+        output=output,
+    )

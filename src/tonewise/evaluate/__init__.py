@@ -1,0 +1,8 @@
+"""How good a model is on labelled texts: evaluate, calibrate, compare, reproduce, audit."""
+
+from tonewise.evaluate.calibrate import Calibrated, calibrate
+from tonewise.evaluate.evaluation import Evaluation, Mistake, evaluate
+from tonewise.evaluate.quality import Figure
+from tonewise.evaluate.slices import Slice
+
+__all__ = ["Calibrated", "Evaluation", "Figure", "Mistake", "Slice", "calibrate", "evaluate"]

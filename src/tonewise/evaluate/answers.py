@@ -1,0 +1,145 @@
+"""What one head says to every labelled text, as arrays beside the gold labels."""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tonewise.classifier import Classifier
+from tonewise.errors import ConfigError, InputError, ModelError, RowError
+from tonewise.head import Head, HeadPrediction, Prediction
+from tonewise.source.labelled import Labelled
+
+Progress = Callable[[str], None]
+NAMED = 12
+"""Labels that an error lists before it breaks off."""
+PART = 512
+"""Answers that become arrays together, which are a tenth of their size."""
+GENERIC = re.compile(r"LABEL_\d+")
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """The answers of N texts, in their order.
+
+    scores     float32[N, L]
+    found      bool[N, L]: the label, or the labels; none where the head abstained
+    abstained  bool[N]
+    n_tokens   int64[N], before any cut
+    truncated  bool[N]
+    """
+
+    scores: NDArray[np.float32]
+    found: NDArray[np.bool_]
+    abstained: NDArray[np.bool_]
+    n_tokens: NDArray[np.int64]
+    truncated: NDArray[np.bool_]
+
+    @property
+    def ids(self) -> NDArray[np.int64]:
+        """int64[N]: the first label found, by its place; -1 where there is none."""
+        first: NDArray[np.int64] = np.where(self.found.any(axis=1), self.found.argmax(axis=1), -1)
+        return first
+
+
+def choose_head(classifier: Classifier, name: str | None) -> Head:
+    """The head of that name, or the only one. Raises ConfigError, ModelError for one without labels."""
+    heads, ref = classifier.heads, classifier.bundle.ref
+    if not heads:
+        raise ModelError(f"{ref} has no head, so there are no labels to compare with")
+    if name is None and len(heads) > 1:
+        raise ConfigError(f"{ref} has several heads: {', '.join(heads)}; name one with --head")
+    if name is not None and name not in heads:
+        raise ConfigError(f"{ref}: no head '{name}'; it has {', '.join(heads)}")
+    head = heads[name] if name is not None else next(iter(heads.values()))
+    if head.spec.problem_type == "regression":
+        raise ModelError(f"{ref}: head '{head.name}' gives a number, and no label to compare with")
+    return head
+
+
+def in_labels_of(head: Head, labelled: Labelled, ref: str) -> Labelled:
+    """The same set with its targets in the head's labels, in their order: float32[N, L].
+
+    Raises InputError for a label of the set that the head does not answer, naming both lists, and for a
+    set with several labels a text where the head gives one.
+    """
+    if labelled.kind == "multi" and not head.is_multi_label:
+        told = "the data has several labels a text, and the head gives one"
+        raise InputError(f"{ref}: head '{head.name}': {told}; leave the label separator out")
+    unknown = [name for name in labelled.names if name not in head.labels]
+    if unknown:
+        raise InputError(_misfit(head, labelled.names, unknown[0], ref))
+    places = [head.labels.index(name) for name in labelled.names]
+    targets = np.zeros((len(labelled), len(head.labels)), np.float32)
+    targets[:, places] = labelled.targets
+    return replace(labelled, names=head.labels, targets=targets)
+
+
+def answer(
+    classifier: Classifier,
+    head: Head,
+    labelled: Labelled,
+    progress: Progress = lambda told: None,
+) -> tuple[Labelled, Answers, list[RowError]]:
+    """One pass over all texts: those that were answered, their answers, and what was skipped.
+
+    Raises RowError for the first text that cannot be answered, unless the config says `on_error=skip`;
+    then InputError when none is left.
+    """
+    skip = classifier.config.run.on_error == "skip"
+    kept: list[int] = []
+    given: list[Prediction] = []
+    parts: list[Answers] = []
+    skipped: list[RowError] = []
+    for row, (_, found) in enumerate(classifier.stream(labelled.examples)):
+        if isinstance(found, RowError):
+            if not skip:
+                raise found
+            skipped.append(found)
+            continue
+        kept.append(row)
+        given.append(found)
+        if len(given) == PART:
+            parts.append(_arrays(head, given))
+            given.clear()
+            progress(f"answered {row + 1:,} of {len(labelled):,} texts")
+    if not kept:
+        raise InputError(f"none of the {len(labelled):,} texts could be answered; {skipped[0]}")
+    if given:
+        parts.append(_arrays(head, given))
+    return labelled.take(kept), _joined(parts), skipped
+
+
+def _arrays(head: Head, given: Sequence[Prediction]) -> Answers:
+    answers = [one.heads[head.name] for one in given]
+    return Answers(
+        np.array([[one.scores[label] for label in head.labels] for one in answers], np.float32),
+        np.array([[label in _labels(one) for label in head.labels] for one in answers], bool),
+        np.array([one.abstained for one in answers], bool),
+        np.array([one.n_tokens for one in given], np.int64),
+        np.array([one.truncated for one in given], bool),
+    )
+
+
+def _joined(parts: Sequence[Answers]) -> Answers:
+    return Answers(*(np.concatenate([getattr(part, one.name) for part in parts]) for one in fields(Answers)))
+
+
+def _labels(one: HeadPrediction) -> tuple[str | None, ...]:
+    return (one.label,) if one.labels is None else one.labels
+
+
+def _misfit(head: Head, names: Sequence[str], unknown: str, ref: str) -> str:
+    if all(GENERIC.fullmatch(label) for label in head.labels):
+        what = f"the labels of head '{head.name}' have no names ({_listed(head.labels)})"
+        return f"{ref}: {what}, and the data has {_listed(names)}; name them with --map FILE"
+    what = f"head '{head.name}' does not know the label '{unknown[:40]}' of the data"
+    both = f"it has {_listed(head.labels)}, and the data {_listed(names)}"
+    return f"{ref}: {what}; {both}; map one to the other with --map FILE"
+
+
+def _listed(names: Sequence[str]) -> str:
+    told = ", ".join(name[:40] for name in names[:NAMED])
+    return told if len(names) <= NAMED else f"{told} and {len(names) - NAMED} more"

@@ -1,0 +1,263 @@
+"""One training prepared: sets read, base opened, texts tokenized; fitted as often as a study asks."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from tonewise import __version__
+from tonewise.engines import choose_threads
+from tonewise.errors import EngineError
+from tonewise.store import Pooling
+from tonewise.tokenizer import Row
+from tonewise.train.base import Base
+from tonewise.train.dropout import Dropout
+from tonewise.train.frozen import fit_head
+from tonewise.train.learner import Learner, wants_bf16
+from tonewise.train.loop import Fit, Stage, fit
+from tonewise.train.lora import add_adapters, merge_adapters
+from tonewise.train.network import HeadForm, HeadModule
+from tonewise.train.outcome import Outcome, judge
+from tonewise.train.parts import Part, Target
+from tonewise.train.recipe import Recipe
+from tonewise.train.retain import Kept
+from tonewise.train.small import begin_from_frozen, cross_validate, parts_of
+from tonewise.train.task import Task
+
+Floats = NDArray[np.float32]
+Tell = Callable[[str], None]
+SCARCE = 50
+"""Examples a label under which a head learns sooner from the mean of the tokens than from the first."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fitted:
+    """What one recipe came to.
+
+    scores  macro F1 out of fold by candidate, where cross-validation chose
+    frozen  the encoder did not learn
+    """
+
+    learner: Learner
+    recipe: Recipe
+    fit: Fit
+    outcomes: Mapping[str, Outcome]
+    scores: Mapping[str, float] = field(default_factory=dict)
+    frozen: bool = False
+
+    @property
+    def metric(self) -> float:
+        """Mean of the heads' macro F1 on held-out rows."""
+        return float(np.mean([outcome.metric for outcome in self.outcomes.values()]))
+
+
+class Session:
+    """Tasks and base, ready to be fitted.
+
+    cut  by task, how many texts to learn from were longer than the recipe's `max_length`
+    """
+
+    def __init__(self, tasks: Sequence[Task], base: Base, kept: Kept | None, device: str, tell: Tell) -> None:
+        """Tokenize. Raises RowError for a text that cannot be, EngineError for an absent device."""
+        self.tasks, self.base, self.kept = tuple(tasks), base, kept
+        self.device, self.tell, self._told = torch.device(device), tell, set[str]()
+        if device == "cuda" and not torch.cuda.is_available():
+            raise EngineError(f"torch {torch.__version__} sees no cuda device; leave out the device")
+        self.rows: dict[str, list[Row]] = {}
+        self.held_rows: dict[str, list[Row]] = {}
+        self.cut: dict[str, int] = {}
+        for task in tasks:
+            self.rows[task.name], self.cut[task.name] = base.rows(task.learn)
+            if task.held is not None:
+                self.held_rows[task.name], _ = base.rows(task.held)
+
+    def settled(self, recipe: Recipe) -> Recipe:
+        """The recipe with what is open filled in for these tasks."""
+        return recipe.settled(max(map(len, self.rows.values())), self._pooling(recipe))
+
+    def run(self, recipe: Recipe, stage: Stage | None = None) -> Fitted:
+        """Fit a settled recipe and judge it on rows that it did not learn from.
+
+        Raises EngineError for a loss that is no number, OutputError for a checkpoint that cannot be written.
+        """
+        stage = stage or Stage()
+        with _threads():
+            if self.tasks[0].held is None:
+                return self._few(recipe, stage)
+            if recipe.freeze_encoder:
+                return self._frozen(recipe)
+            return self._full(recipe, stage)
+
+    def identity(self, recipe: Recipe) -> dict[str, str]:
+        """What makes a run the same run, by name."""
+        data = hashlib.sha256()
+        for task in self.tasks:
+            data.update(json.dumps([task.name, task.learn.fingerprint()]).encode())
+            data.update((task.held.fingerprint() if task.held is not None else "").encode())
+        found = {name: json.dumps(value) for name, value in recipe.stated().items()}
+        return found | {
+            "data": data.hexdigest()[:16],
+            "base": self.base.bundle.digest,
+            "retained": self.kept.fingerprint() if self.kept else "",
+            "torch": str(torch.__version__),  # its own class is refused when a checkpoint is read
+            "tonewise": __version__,
+            "threads": str(choose_threads(None)),
+            "device": self.device.type,
+        }
+
+    def make(self, recipe: Recipe) -> Learner:
+        """The base with heads that have not learned, the same each time."""
+        dropout = Dropout(recipe.dropout)
+        rows = [*self.rows.values(), *self.held_rows.values(), *(self.kept.all_rows() if self.kept else ())]
+        network = self.base.network(rows, dropout)
+        bf16 = wants_bf16(network, recipe, self.device)
+        torch.manual_seed(recipe.seed)
+        heads = {task.name: self._head(task, recipe, dropout) for task in self.tasks}
+        if self.kept:
+            heads |= {name: self.base.own_head(name, dropout) for name in self.kept.heads}
+        if recipe.lora_rank:
+            add_adapters(network, recipe.lora_rank)
+        learner = Learner(network, heads, dropout, self.base.tokenizer.padding_id, bf16=bf16)
+        learner.to(self.device)
+        return learner
+
+    def form(self, task: Task, recipe: Recipe) -> HeadForm:
+        """What a task's head is before it has learned; on a frozen encoder a linear one."""
+        pooling: Pooling = "first" if recipe.pooling == "first" else "mean"
+        learned, linear = task.learn, recipe.freeze_encoder
+        return self.base.new_form(
+            learned.names, multi_label=learned.multi_label, pooling=pooling, linear=linear
+        )
+
+    def _head(self, task: Task, recipe: Recipe, dropout: Dropout) -> HeadModule:
+        form = self.form(task, recipe)
+        return (
+            self.base.new_head(form, dropout) if self.kept else self.base.head_for(form, dropout, self._once)
+        )
+
+    def _once(self, line: str) -> None:
+        """Tell it: the heads of a run are made more than once."""
+        if line not in self._told:
+            self._told.add(line)
+            self.tell(line)
+
+    def _pooling(self, recipe: Recipe) -> Pooling:
+        if recipe.pooling != "auto":
+            return recipe.pooling
+        own = [set(spec.labels) for spec in self.base.bundle.heads.values() if spec.pooling == "first"]
+        if not recipe.freeze_encoder and not self.kept and set(self.tasks[0].learn.names) in own:
+            return "first"  # the base's own head can go on
+        scarce = min(len(task.learn) / len(task.learn.names) for task in self.tasks) < SCARCE
+        return self.base.embedding_pooling if recipe.freeze_encoder or scarce else "first"
+
+    def _parts(self) -> list[Part]:
+        parts = []
+        for task in self.tasks:
+            target = Target(task.learn.kind, task.learn.targets)
+            kept = self.kept.targets_on(task.name) if self.kept else {}
+            parts.append(Part(self.rows[task.name], {task.name: target, **kept}))
+        return [*parts, *(self.kept.parts() if self.kept else ())]
+
+    def _validation(self) -> list[Part]:
+        return [
+            Part(self.held_rows[task.name], {task.name: Target(task.held.kind, task.held.targets)})
+            for task in self.tasks
+            if task.held is not None
+        ]
+
+    def _full(self, recipe: Recipe, stage: Stage) -> Fitted:
+        learner = self.make(recipe)
+        if self.kept:
+            self.kept.imitate(learner, self.rows)
+        for task, part in zip(self.tasks, self._parts(), strict=False):
+            begin_from_frozen(learner, task.name, part)
+        done = fit(learner, self._parts(), self._validation(), recipe, stage)
+        return self._judged(learner, recipe, done)
+
+    def _judged(self, learner: Learner, recipe: Recipe, done: Fit) -> Fitted:
+        """Merge what stands beside the weights, and measure in float32 what was learned."""
+        if recipe.lora_rank:
+            merge_adapters(learner.network)
+        outcomes = {}
+        with learner.exact():
+            for task in self.tasks:
+                if task.held is not None:
+                    logits = learner.logits(self.held_rows[task.name], [task.name])[task.name]
+                    outcomes[task.name] = judge(task.held, logits)
+        return Fitted(learner, recipe, done, outcomes)
+
+    def _frozen(self, recipe: Recipe) -> Fitted:
+        learner = self.make(recipe)
+        for task in self.tasks:
+            states = learner.states(self.rows[task.name], learner.head(task.name).form.pooling)
+            head, _ = fit_head(states, task.learn.targets, task.learn.kind, parts_of(task.learn))
+            learner.head(task.name).fill(head)
+        judged = self._judged(learner, recipe, Fit())
+        return Fitted(learner, recipe, judged.fit, judged.outcomes, frozen=True)
+
+    def _few(self, recipe: Recipe, stage: Stage) -> Fitted:
+        """Choose and judge out of fold, then learn from every row."""
+        (task,), (part,) = self.tasks, self._parts()[:1]
+        frozen = self._as_frozen(recipe)
+        chosen, head = cross_validate(
+            task.learn,
+            part,
+            task.name,
+            recipe,
+            (lambda: self.make(recipe), lambda: self.make(frozen)),
+            stage,
+        )
+        self.tell(
+            "out of fold, macro F1: " + ", ".join(f"{name} {f1:.4f}" for name, f1 in chosen.scores.items())
+        )
+        recipe = recipe if chosen.tuned else frozen
+        learner, done = self.make(recipe), Fit()
+        if chosen.tuned:
+            begin_from_frozen(learner, task.name, part)
+            done = fit(learner, [part], [], recipe, stage)
+        else:
+            learner.head(task.name).fill(head)
+        if recipe.lora_rank:
+            merge_adapters(learner.network)
+        outcome = judge(task.learn, chosen.logits)
+        return Fitted(learner, recipe, done, {task.name: outcome}, chosen.scores, not chosen.tuned)
+
+    def _as_frozen(self, recipe: Recipe) -> Recipe:
+        """The same with an encoder that does not learn, read as it was made to be read."""
+        if recipe.freeze_encoder:
+            return recipe
+        pooling = self.base.embedding_pooling
+        return replace(recipe, freeze_encoder=True, frozen_layers=0, lora_rank=0, pooling=pooling)
+
+
+@contextmanager
+def _threads() -> Iterator[None]:
+    """Compute with all processors that this process may use, and leave torch as it was."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(choose_threads(None))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def stated(fitted: Fitted) -> dict[str, Any]:
+    """The fit as `training.json` holds it."""
+    return {
+        "recipe": fitted.recipe.stated(),
+        "frozen": fitted.frozen,
+        "cross_validation": dict(fitted.scores),
+        "best_epoch": fitted.fit.best,
+        "averaged": fitted.fit.averaged,
+        "seconds": round(fitted.fit.seconds, 1),
+        "history": [
+            {"epoch": one.epoch, "loss": one.loss, "macro_f1": dict(one.metrics), "seconds": one.seconds}
+            for one in fitted.fit.history
+        ],
+    }

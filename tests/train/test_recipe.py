@@ -60,8 +60,10 @@ def test_what_is_open_is_told_by_the_number_of_examples() -> None:
     few, many = Recipe().settled(999, "mean"), Recipe().settled(1000, "first")
     assert (few.epochs, few.batch_size, few.pooling) == (10, 16, "mean")
     assert (many.epochs, many.batch_size, many.pooling) == (5, 32, "first")
-    assert (few.learning_rate, many.learning_rate) == (2e-4, 1e-4)
-    assert Recipe().settled(999, "first").learning_rate == 1e-4
+    assert few.learning_rate == many.learning_rate == 2e-4
+    assert Recipe().settled(5_000, "first").learning_rate == 1e-4
+    assert Recipe().settled(5_000, "first", 768).learning_rate == 5e-5, "a wide network takes smaller steps"
+    assert Recipe().settled(5_000, "first", 32).learning_rate == 1e-4
 
 
 def test_what_is_given_stays() -> None:

@@ -8,6 +8,9 @@ from tonewise.store import Pooling
 
 TrainPrecision = Literal["auto", "fp32", "bf16"]
 HeadPooling = Literal["auto", "first", "mean"]
+NARROW = 384
+"""Hidden size up to which the rates hold; a wider network takes smaller steps, in proportion."""
+MANY = 5_000
 FROM_ONE = ("epochs", "batch_size", "batch_tokens", "patience", "max_length")
 WHOLE = dict.fromkeys(FROM_ONE, 1) | dict.fromkeys(("frozen_layers", "lora_rank", "seed"), 0)
 """Knobs that are counts, and the least of each."""
@@ -84,16 +87,17 @@ class Recipe:
         if not fits and value is not None:
             raise ConfigError(f"{name} is {value}; wanted: {wanted}")
 
-    def settled(self, examples: int, pooling: Pooling) -> "Recipe":
-        """The recipe with what was left open told by the number of examples and by what a head reads.
+    def settled(self, examples: int, pooling: Pooling, hidden_size: int = NARROW) -> "Recipe":
+        """The recipe with what was left open told by the number of examples and the width of the network.
 
         How these defaults were found: `docs/log.md`.
         """
         few = examples < 1_000
+        rate = (2e-4 if examples < MANY else 1e-4) * min(1.0, NARROW / hidden_size)
         return replace(
             self,
             epochs=self.epochs or (10 if few else 5),
-            learning_rate=self.learning_rate or (2e-4 if few and pooling == "mean" else 1e-4),
+            learning_rate=self.learning_rate or rate,
             batch_size=self.batch_size or (16 if few else 32),
             pooling=pooling,
         )

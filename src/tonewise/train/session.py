@@ -79,7 +79,9 @@ class Session:
 
     def settled(self, recipe: Recipe) -> Recipe:
         """The recipe with what is open filled in for these tasks."""
-        return recipe.settled(max(map(len, self.rows.values())), self._pooling(recipe))
+        return recipe.settled(
+            max(map(len, self.rows.values())), self._pooling(recipe), self.base.spec.hidden_size
+        )
 
     def run(self, recipe: Recipe, stage: Stage | None = None) -> Fitted:
         """Fit a settled recipe and judge it on rows that it did not learn from.

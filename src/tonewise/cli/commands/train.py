@@ -39,7 +39,9 @@ head_options = options(
 )
 recipe_options = options(
     click.option("--epochs", type=int, metavar="N", help="Passes over the data; default: 5, of few 10."),
-    click.option("--learning-rate", type=float, metavar="X", help="The greatest.  [default: 1e-4]"),
+    click.option(
+        "--learning-rate", type=float, metavar="X", help="The greatest; default: by size and number."
+    ),
     click.option("--head-rate", type=float, metavar="X", help="Times as much for new layers.  [default: 5]"),
     click.option("--layer-decay", type=float, metavar="X", help="Of the rate, a layer down.  [default: 1]"),
     click.option("--batch-size", type=int, metavar="N", help="Texts of a step; default: 32, of few 16."),

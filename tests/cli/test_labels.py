@@ -18,7 +18,7 @@ def told(*arguments: str) -> Labels:
     @click.command()
     @label_options
     def command(**options: object) -> None:
-        found.append(labels_of(**options))  # type: ignore[arg-type]
+        found.append(labels_of(options))
 
     command.main(list(arguments), standalone_mode=False)
     return found[0]

@@ -53,10 +53,14 @@ def test_low_precisions_need_their_instructions(
     assert (has_bf16(), has_int8()) == (bf16, int8)
 
 
-def test_the_processors_name_is_told_or_nothing(tmp_path: Path) -> None:
+def test_the_processors_name_is_linuxs_or_what_python_knows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     written(tmp_path, {"x86": X86, "arm": ARM})
+    monkeypatch.setattr("platform.processor", lambda: "")
+    monkeypatch.setattr("platform.machine", lambda: "aarch64")
     assert processor(tmp_path / "x86") == "A Fast One @ 3.00GHz"
-    assert processor(tmp_path / "arm") == processor(tmp_path / "none") == ""
+    assert processor(tmp_path / "arm") == processor(tmp_path / "none") == "aarch64"
 
 
 @pytest.mark.usefixtures("eight")

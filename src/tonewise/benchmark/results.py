@@ -5,7 +5,6 @@ import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, packages_distributions, version
-from pathlib import Path
 from statistics import fmean, median
 from typing import Any
 
@@ -13,6 +12,7 @@ import numpy as np
 
 from tonewise import __version__
 from tonewise.engines import ENGINES, choose_threads
+from tonewise.engines.machine import processor
 from tonewise.errors import EngineError
 
 SCHEMA = 1
@@ -131,21 +131,13 @@ def agreement(answers: Sequence[Any], yardstick: Sequence[Any]) -> tuple[float, 
 def machine_facts(engines: Sequence[str]) -> dict[str, Any]:
     """What the figures were taken on, and the versions of what took them."""
     return {
-        "processor": _processor(),
+        "processor": processor(),
         "processors": choose_threads(None),
         "memory_gb": round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9, 1),
         "system": platform.platform(),
         "python": platform.python_version(),
         "versions": {"tonewise": __version__, "numpy": np.__version__, **_versions(engines)},
     }
-
-
-def _processor() -> str:
-    """The model's name where Linux tells it, else what Python knows."""
-    path = Path("/proc/cpuinfo")
-    lines = path.read_text("utf-8", errors="replace").splitlines() if path.exists() else []
-    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return named[0] if named else platform.processor() or platform.machine()
 
 
 def _versions(engines: Sequence[str]) -> dict[str, str]:

@@ -2,18 +2,18 @@
 
 import json
 import sys
-import tempfile
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 from tonewise.benchmark import Model, Plan, Results, Row, Sample, benchmark
-from tonewise.benchmark.picture import check_matplotlib, draw
+from tonewise.benchmark.picture import draw
 from tonewise.benchmark.results import three_digits
+from tonewise.cli.pages import prepared
 from tonewise.cli.texts import read_texts, told_on_terminal
 from tonewise.config import Config
-from tonewise.errors import ConfigError, EngineError, OutputError
-from tonewise.store.files import reason, write_atomically
+from tonewise.errors import ConfigError, EngineError
+from tonewise.store.files import write_atomically
 
 COLUMNS = (
     *("engine", "precision", "texts/s", "p50 ms", "p95", "p99", "start s", "MB", "padding", "labels"),
@@ -49,7 +49,7 @@ def bench(
     if about_files and texts is None:
         raise ConfigError(f"--{about_files[0].replace('_', '-')} is about a file; add --texts, or drop it")
     sample = None if texts is None else _read(texts, config, MOST_TEXTS if max_texts is None else max_texts)
-    folder = None if output is None else _prepared(Path(output))
+    folder = None if output is None else prepared(Path(output))
     with told_on_terminal() as progress:
         results = benchmark(plan, config, sample, progress=progress)
     written = json.dumps(results.to_json(), indent=2, ensure_ascii=False) + "\n"
@@ -62,17 +62,6 @@ def bench(
         _show(results)
     if all(row.error for row in results.rows):
         raise EngineError("nothing could be measured; each row tells why")
-
-
-def _prepared(folder: Path) -> Path:
-    """The folder, made, and known to take files. Raises OutputError, MissingExtraError."""
-    check_matplotlib()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            return folder
-    except OSError as error:
-        raise OutputError(f"cannot write into {folder}: {reason(error)}") from None
 
 
 def _read(name: str, config: Config, most: int) -> Sample:

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tonewise.cli.evaluate import Side, hashes, prepared
+from tonewise.cli.evaluate import Side, hashes
 from tonewise.cli.labels import read_files
+from tonewise.cli.pages import prepared
 from tonewise.cli.texts import told_on_terminal
 from tonewise.config import Config
 from tonewise.errors import ConfigError

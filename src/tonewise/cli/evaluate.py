@@ -2,24 +2,22 @@
 
 import json
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-from tonewise.benchmark.picture import check_matplotlib
 from tonewise.cli.labels import read_files
+from tonewise.cli.pages import prepared
 from tonewise.cli.texts import told_on_terminal
 from tonewise.config import Config
 from tonewise.engines import choose_threads
-from tonewise.errors import OutputError
 from tonewise.evaluate.evaluation import Evaluation, evaluate
 from tonewise.evaluate.words import NAMES, count, interval, label_table, number, shown, slice_table
 from tonewise.sinks.table import CONTROLS
 from tonewise.source.inputs import find_inputs
 from tonewise.source.labelled import Labels
-from tonewise.store.files import reason, sha256_of, write_atomically
+from tonewise.store.files import sha256_of, write_atomically
 
 Side = Literal["left", "right"]
 WIDTH_OF_PIPES = 120
@@ -72,17 +70,6 @@ def evaluate_model(
         print(written, end="")
     else:
         _show(found)
-
-
-def prepared(folder: Path) -> Path:
-    """The folder, made, and known to take files. Raises OutputError, MissingExtraError."""
-    check_matplotlib()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            return folder
-    except OSError as error:
-        raise OutputError(f"cannot write into {folder}: {reason(error)}") from None
 
 
 def for_many(config: Config) -> Config:

@@ -3,20 +3,24 @@
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from tonewise.config import Config
 from tonewise.source.labelled import Labelled, Labels, read_labelled
 
 
-def labels_of(
-    label_column: str | None = None,
-    label_columns: str | None = None,
-    label_separator: str | None = None,
-    labels: str | None = None,
-    multi_label: bool | None = None,
-) -> Labels:
-    """What the label options say. Raises ConfigError where they contradict each other."""
-    return Labels(label_column, _names(label_columns), label_separator, _names(labels), multi_label)
+def labels_of(options: dict[str, Any]) -> Labels:
+    """What the label options of a command say; they are taken out, so that what is left are settings.
+
+    Raises ConfigError where they contradict each other.
+    """
+    return Labels(
+        options.pop("label_column", None),
+        _names(options.pop("label_columns", None)),
+        options.pop("label_separator", None),
+        _names(options.pop("labels", None)),
+        options.pop("multi_label", None),
+    )
 
 
 def read_files(files: Sequence[str | Path], config: Config, labels: Labels) -> Labelled:

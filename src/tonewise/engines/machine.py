@@ -1,6 +1,7 @@
 """What this machine's processor has in hardware, and how much memory and time this process may have of it."""
 
 import os
+import platform
 from functools import cache
 from pathlib import Path
 
@@ -33,12 +34,13 @@ def has_int8() -> bool:
 
 
 def processor(cpuinfo: Path = CPUINFO) -> str:
-    """The processor's name as Linux tells it, or nothing."""
+    """The processor's name as Linux tells it, else what Python knows."""
     try:
         lines = cpuinfo.read_text("utf-8", "replace").splitlines()
     except OSError:
-        return ""
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
+        lines = []
+    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(named, "") or platform.processor() or platform.machine()
 
 
 def processors(cgroup: Path = CGROUP) -> int:

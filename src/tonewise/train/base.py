@@ -1,6 +1,6 @@
 """The model that training begins with: its encoder, its tokenizer, and the heads that it has already."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -144,8 +144,3 @@ def _permuted(head: HeadModule, form: HeadForm, spec: HeadSpec) -> HeadModule:
 def counts(labelled: Labelled) -> tuple[int, ...]:
     """Rows of each label."""
     return tuple(int(count) for count in labelled.gold.sum(axis=0))
-
-
-def forms_of(base: Base) -> Mapping[str, HeadForm]:
-    """All heads that the base has."""
-    return {name: base.own_form(name) for name in base.bundle.heads}

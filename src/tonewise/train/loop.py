@@ -230,7 +230,7 @@ class _Loop:
         found = self.checkpoints.read(self.stage.name) if self.checkpoints else None
         if found is None or self.checkpoints is None:
             return False
-        done = found["done"]
+        done = dict(found["done"])  # the checkpoint keeps its own
         history = [Epoch(**epoch) for epoch in done.pop("history")]
         self.done = Fit(history, **done)
         self.learner.bf16 = found["bf16"]

@@ -12,6 +12,7 @@ from typing import Any, TypedDict, Unpack
 from tonewise import __version__
 from tonewise.config import Config
 from tonewise.engines import choose_threads
+from tonewise.engines.machine import processor
 from tonewise.errors import ConfigError
 from tonewise.source.labelled import Labels, read_labelled
 from tonewise.store import Bundle, open_bundle
@@ -270,7 +271,7 @@ def _card(
         recipe=fitted.recipe.stated(),
         seed=fitted.recipe.seed,
         versions=_versions(),
-        processor=processor_name(),
+        processor=processor(),
         threads=choose_threads(None),
         seconds=seconds,
         max_length=session.base.spec.max_length,
@@ -327,13 +328,3 @@ def _versions() -> dict[str, str]:
         "tonewise": __version__,
         **{name: version(name) for name in packages},
     }
-
-
-def processor_name() -> str:
-    """As the system calls it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(named, platform.machine())

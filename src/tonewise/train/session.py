@@ -177,9 +177,10 @@ class Session:
         learner = self.make(recipe)
         if self.kept:
             self.kept.imitate(learner, self.rows)
-        for task, part in zip(self.tasks, self._parts(), strict=False):
+        parts = self._parts()
+        for task, part in zip(self.tasks, parts, strict=False):
             begin_from_frozen(learner, task.name, part)
-        done = fit(learner, self._parts(), self._validation(), recipe, stage)
+        done = fit(learner, parts, self._validation(), recipe, stage)
         return self._judged(learner, recipe, done)
 
     def _judged(self, learner: Learner, recipe: Recipe, done: Fit) -> Fitted:

@@ -18,8 +18,6 @@ from tonewise.train.recipe import Recipe
 
 Floats = NDArray[np.float32]
 FOLDS = 5
-BETTER = 0.0
-"""By so much of macro F1 fine-tuning must beat the frozen encoder, which is the safer of the two."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,7 +57,7 @@ def cross_validate(
         return Chosen(False, logits, {"frozen": frozen}), head
     tuned = _out_of_fold(part, name, recipe, make[0], parts, stage)
     scores = {"frozen": frozen, "tuned": macro(tuned, target)}
-    better = scores["tuned"] > scores["frozen"] + BETTER
+    better = scores["tuned"] > scores["frozen"]
     return Chosen(better, tuned if better else logits, scores), head
 
 

@@ -33,11 +33,6 @@ from tonewise.cli.commands.group import (
 def audit(
     *,
     files: tuple[str, ...],
-    label_column: str | None,
-    label_columns: str | None,
-    label_separator: str | None,
-    labels: str | None,
-    multi_label: bool | None,
     validation: str | None,
     base: str | None,
     rows: int,
@@ -55,6 +50,6 @@ def audit(
     from tonewise.cli.labels import labels_of
     from tonewise.config import load_config
 
-    told = labels_of(label_column, label_columns, label_separator, labels, multi_label)
+    told = labels_of(knobs)
     config = load_config(knobs, path=config_path)
     run(files, config, told, validation=validation, base=base, rows=rows, as_json=as_json, output=output)

@@ -31,11 +31,6 @@ def calibrate(
     data: tuple[str, ...],
     head: str | None,
     output: str,
-    label_column: str | None,
-    label_columns: str | None,
-    label_separator: str | None,
-    labels: str | None,
-    multi_label: bool | None,
     config_path: str | None,
     **knobs: Any,
 ) -> None:
@@ -48,11 +43,12 @@ def calibrate(
     from tonewise.cli.labels import labels_of
     from tonewise.config import load_config
 
+    told = labels_of(knobs)
     calibrate_model(
         ref,
         data,
         load_config(knobs, path=config_path),
-        labels_of(label_column, label_columns, label_separator, labels, multi_label),
+        told,
         head=head,
         output=output,
     )

@@ -45,11 +45,6 @@ def compare(
     seed: int,
     as_json: bool,
     output: str | None,
-    label_column: str | None,
-    label_columns: str | None,
-    label_separator: str | None,
-    labels: str | None,
-    multi_label: bool | None,
     config_path: str | None,
     **knobs: Any,
 ) -> None:
@@ -63,10 +58,11 @@ def compare(
     from tonewise.config import load_config
     from tonewise.evaluate.compare import Timing
 
+    told = labels_of(knobs)
     compare_models(
         refs_and_data,
         load_config(knobs, path=config_path),
-        labels_of(label_column, label_columns, label_separator, labels, multi_label),
+        told,
         Timing(rounds, price=price),
         maps=maps,
         draws=draws,

@@ -56,11 +56,6 @@ def evaluate(
     seed: int,
     as_json: bool,
     output: str | None,
-    label_column: str | None,
-    label_columns: str | None,
-    label_separator: str | None,
-    labels: str | None,
-    multi_label: bool | None,
     config_path: str | None,
     **knobs: Any,
 ) -> None:
@@ -73,11 +68,12 @@ def evaluate(
     from tonewise.cli.labels import labels_of
     from tonewise.config import load_config
 
+    told = labels_of(knobs)
     evaluate_model(
         ref,
         data,
         load_config(knobs, path=config_path),
-        labels_of(label_column, label_columns, label_separator, labels, multi_label),
+        told,
         head=head,
         slices=slices,
         worst=worst,

@@ -45,11 +45,6 @@ def reproduce(
     head: str | None,
     tolerance: float,
     as_json: bool,
-    label_column: str | None,
-    label_columns: str | None,
-    label_separator: str | None,
-    labels: str | None,
-    multi_label: bool | None,
     config_path: str | None,
     **knobs: Any,
 ) -> None:
@@ -63,13 +58,14 @@ def reproduce(
     from tonewise.cli.reproduce import reproduce_card
     from tonewise.config import load_config
     from tonewise.evaluate.reproduce import Wanted
+    from tonewise.source.labelled import Labels
 
-    asked = (label_column, label_columns, label_separator, labels, multi_label)
+    told = labels_of(knobs)
     reproduce_card(
         ref,
         load_config(knobs, path=config_path),
         files=files,
-        labels=None if set(asked) == {None} else labels_of(*asked),
+        labels=None if told == Labels() else told,
         wanted=Wanted(dataset, split),
         head=head,
         tolerance=tolerance,

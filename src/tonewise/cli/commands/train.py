@@ -100,11 +100,6 @@ card_options = options(
 @config_option
 def train(
     *,
-    label_column: str | None,
-    label_columns: str | None,
-    label_separator: str | None,
-    labels: str | None,
-    multi_label: bool | None,
     config_path: str | None,
     **rest: Any,
 ) -> None:
@@ -117,6 +112,6 @@ def train(
     from tonewise.cli.train import Wish, train_model
     from tonewise.config import load_config
 
+    told = labels_of(rest)
     wish = Wish.taken_from(rest)
-    told = labels_of(label_column, label_columns, label_separator, labels, multi_label)
     train_model(wish, load_config(rest, path=config_path), told)

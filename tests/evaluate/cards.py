@@ -19,9 +19,9 @@ TEXTS = [
 COMMIT = "c" * 40
 
 
-def card(metrics: list[dict[str, Any]], **dataset: Any) -> str:
+def card(metrics: list[dict[str, Any]], head: str | None = None, **dataset: Any) -> str:
     named = {"type": "acme/feelings", "name": "Feelings", "split": "test", **dataset}
-    task = {"type": "text-classification"}
+    task = {"type": "text-classification", "name": f"Head {head}" if head else "Text classification"}
     index = [{"name": "m", "results": [{"task": task, "dataset": named, "metrics": metrics}]}]
     return f"---\nlicense: mit\n{yaml.safe_dump({'model-index': index})}---\n# A model\n"
 

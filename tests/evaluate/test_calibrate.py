@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.doubles import MakeModel
+from tests.evaluate.cards import with_card
 from tests.evaluate.conftest import Bundles, labelled_by
 from tests.models import LABELS, WORDS
 from tonewise import Classifier
@@ -124,3 +126,18 @@ def test_what_cannot_be_calibrated_is_told_and_leaves_nothing(bundles: Bundles, 
     with pytest.raises(ConfigError, match="leave the map out"):
         calibrate(folder, labelled, new, config=replace(STUB, head=HeadConfig({"joy": "good"})))
     assert not new.exists()
+
+
+def test_a_card_tells_that_its_figures_are_of_other_scores(
+    model: MakeModel, bundles: Bundles, tmp_path: Path
+) -> None:
+    folder = with_card(model, tmp_path / "old", "# A model\n")
+    labelled = single(bundles(own={}), 400, 3.0)
+    done = calibrate(folder, labelled, tmp_path / "new", config=STUB, draws=20)
+    card = (tmp_path / "new" / "README.md").read_text()
+    assert card.startswith(f"# A model\n\n## Calibrated again: head {done.head}\n")
+    assert f"on 400 rows ({labelled.fingerprint()})" in card
+    assert f"ECE {done.before.ece.value:.4f} → {done.after.ece.value:.4f}" in card
+    assert {check.state for check in verify(str(tmp_path / "new"))} == {"ok"}
+    calibrate(bundles(own={}), labelled, tmp_path / "bare", config=STUB, draws=20)
+    assert not (tmp_path / "bare" / "README.md").exists()

@@ -59,12 +59,18 @@ def test_a_figure_of_another_kind_stays_as_it_is(tmp_path: Path) -> None:
 
 
 def test_the_data_is_named_as_the_card_does(tmp_path: Path) -> None:
-    more = {"config": "split", "revision": "a" * 40, "args": {"num_rows": 7}}
+    more: dict[str, Any] = {"config": "split", "revision": "a" * 40, "args": {"num_rows": 7}}
     (found,) = claims(tmp_path, card([{"type": "loss", "value": 1.5, "verified": True}], **more))
     assert found.data == DataName("acme/feelings", "Feelings", "split", "test", "a" * 40, 7)
     assert (found.value, found.verified) == (1.5, True)
     (old,) = claims(tmp_path, card([{"type": "f1", "value": 0.5}], args="sst2", split=None))
     assert (old.data.config, old.data.split) == ("sst2", None)
+
+
+def test_the_head_is_told_by_the_name_of_the_task(tmp_path: Path) -> None:
+    metrics = [{"type": "accuracy", "value": 0.5}]
+    assert [one.head for one in claims(tmp_path, card(metrics, head="mood"))] == ["mood"]
+    assert [one.head for one in claims(tmp_path, card(metrics))] == [None]
 
 
 @pytest.mark.parametrize(

@@ -71,6 +71,15 @@ def test_one_figure_outside_is_enough_and_the_tolerance_is_a_setting(
         of_card(model, tmp_path / "c", file, card(metrics), tolerance=-1)
 
 
+def test_figures_of_another_head_are_left_out(model: MakeModel, tmp_path: Path, file: str) -> None:
+    (own,) = Classifier.load(model(), config=CONFIG).bundle.heads
+    metrics = [{"type": "accuracy", "value": 0.5}]
+    other, same = (card(metrics, head=name) for name in ("another", own))
+    assert of_card(model, tmp_path / "same", file, same).lines
+    with pytest.raises(ModelError, match=f"its card states no figure of the head {own}"):
+        of_card(model, tmp_path / "other", file, other)
+
+
 @pytest.mark.parametrize("average", ["macro", "micro", "weighted"])
 def test_each_average_is_what_scikit_learn_has(
     model: MakeModel, tmp_path: Path, rows: list[tuple[str, int]], file: str, average: str

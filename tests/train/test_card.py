@@ -254,3 +254,11 @@ def test_many_labels_make_a_card_too(tmp_path: Path) -> None:
     card = written(tmp_path, head_facts(labels=labels, data=data))
     assert "| intent_76 | 3 |" in card
     assert "and 67 more: expect it to err on these." in card
+
+
+def test_a_curve_without_a_metric_shows_the_loss_alone(tmp_path: Path) -> None:
+    plain = written(tmp_path / "a", head_facts())
+    unmeasured = tuple(replace(one, metric=float("nan")) for one in head_facts().history)
+    bare = written(tmp_path / "b", head_facts(history=unmeasured, best=None))
+    assert f"Training: loss and {head_facts().metric} by epoch" in plain
+    assert "Training: loss by epoch" in bare

@@ -96,3 +96,9 @@ def test_a_bundle_that_could_not_be_written_is_published_by_resume(
     assert not again, "no step is taken again"
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
     assert all(one.state == "ok" for one in verify(bundle.folder))
+
+
+def test_a_resume_that_finds_nothing_says_that_the_run_begins(base: Path, tmp_path: Path) -> None:
+    told: list[str] = []
+    quick(some(40), tmp_path / "out", base, validation=some(20, seed=1), resume=True, tell=told.append)
+    assert f"nothing to go on with in {tmp_path / 'out.training'}: the run begins" in told

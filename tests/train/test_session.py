@@ -12,7 +12,7 @@ from tests.doubles import MakeModel, write_bundle
 from tests.models import changed
 from tests.train.moods import MOODS, QUICK, base_of, some
 from tonewise.config import Config, EngineConfig
-from tonewise.errors import EngineError
+from tonewise.errors import ConfigError, EngineError
 from tonewise.head import softmax
 from tonewise.store import HeadSpec
 from tonewise.train import Plan, Recipe, prepare
@@ -168,3 +168,11 @@ def test_a_head_is_announced_once_however_often_it_is_made(base: Path, tmp_path:
     assert len(told) == 1
     assert "goes on from the head 'label'" in told[0]
     assert base_of(base).bundle.heads["label"].labels == tuple(MOODS)
+
+
+def test_more_frozen_layers_than_there_are_is_refused(base: Path) -> None:
+    session = session_of(base)
+    layers = session.base.spec.layers
+    assert session.settled(Recipe(frozen_layers=layers)).frozen_layers == layers
+    with pytest.raises(ConfigError, match=rf"frozen_layers is 99, and .* has {layers} layers"):
+        session.settled(Recipe(frozen_layers=99))

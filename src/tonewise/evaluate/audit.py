@@ -27,7 +27,7 @@ KINDS: dict[Kind, str] = {
     "empty": "empty texts",
     "long": "texts longer than the base model reads",
 }
-BASE = "emotion"
+BASE = "base"
 NEAR = 0.8
 SHARES = frozenset(("imbalance", "rare_label", "label_spelling", "many_labels", "one_label", "same_text"))
 

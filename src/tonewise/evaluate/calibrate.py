@@ -23,6 +23,7 @@ from tonewise.store.writing import check_new_folder, copy_files, new_folder, pin
 from tonewise.tokenizer import Text
 
 LEAST_ROWS = 20
+CARD = "README.md"
 PART = 1024
 """Texts that are answered between two words of progress."""
 Floats = NDArray[np.float32]
@@ -108,10 +109,12 @@ def calibrate(
     old = Fit(chosen.spec.temperature, _thresholds(chosen) if chosen.is_multi_label else None)
     before, after = (scored.measured(fit, others, draws) for fit in (old, scored.fit(some)))
     new = scored.fit(np.arange(len(known)))
+    done = Calibrated(output, "", chosen.name, before, after, old, new, len(some), len(others))
     with new_folder(output) as folder:
         copy_files(classifier.bundle, folder)
+        _add_to_card(folder / CARD, done, known.fingerprint())
         digest = _write(classifier, folder, chosen, new)
-    return Calibrated(output, digest, chosen.name, before, after, old, new, len(some), len(others))
+    return replace(done, digest=digest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +175,23 @@ def _logits(classifier: Classifier, head: str, texts: Sequence[Text], progress: 
         parts.append(classifier.logits(texts[start : start + PART])[head])
         progress(f"answered {start + len(parts[-1]):,} of {len(texts):,} texts")
     return np.concatenate(parts)
+
+
+def _add_to_card(card: Path, of: Calibrated, fingerprint: str) -> None:
+    """Say in a card that is there that its figures are of other scores, and which they are now."""
+    if not card.is_file():
+        return
+    told = [f"temperature {of.old.temperature:.4g} → {of.new.temperature:.4g}"]
+    if of.new.thresholds is not None:
+        told.append("thresholds of the best F1")
+    card.write_text(
+        f"{card.read_text('utf-8').rstrip()}\n\n## Calibrated again: head {of.head}\n\n"
+        f"By `tonewise calibrate`, on {of.fitted + of.held:,} rows ({fingerprint}): {', '.join(told)}. "
+        f"Fitted on half of them, on the other ECE {of.before.ece.value:.4f} → {of.after.ece.value:.4f}, "
+        f"macro F1 {of.before.macro_f1.value:.4f} → {of.after.macro_f1.value:.4f}. "
+        "What stands above was measured before.\n",
+        "utf-8",
+    )
 
 
 def _write(classifier: Classifier, folder: Path, head: Head, fit: Fit) -> str:

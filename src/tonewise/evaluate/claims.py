@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,8 @@ AVERAGES = ("macro", "micro", "weighted")
 NUMBER = re.compile(r"\s*([-+]?\d+(?:\.\d*)?(?:[eE][-+]?\d+)?)\s*(%?)")
 COUNTS = ("rows", "num_examples", "num_rows")
 LONGEST = 100
+HEAD = "Head "
+"""How the cards of `train` begin a task's name, where a model has several heads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,7 @@ class Claim:
     average   macro | micro | weighted, where the card says
     value     a share from 0 to 1; of a loss nats; of what is not measured here, as it stands
     decimals  digits after the point of `value` that the card states
+    head      the head that it is of, where the card says
     """
 
     name: str
@@ -66,6 +69,7 @@ class Claim:
     decimals: int
     data: DataName
     verified: bool = False
+    head: str | None = None
 
 
 def read_claims(path: Path, ref: str) -> tuple[Claim, ...]:
@@ -106,8 +110,10 @@ def _claims(index: list[Any], ref: str) -> Iterator[Claim]:
     for model in index:
         for result in _list(_table(model).get("results")):
             data = _data(_table(_table(result).get("dataset")))
+            task = _text(_table(_table(result).get("task")).get("name"))
+            head = task.removeprefix(HEAD) if task.startswith(HEAD) else None
             for metric in _list(_table(result).get("metrics")):
-                yield _claim(_table(metric), data, ref)
+                yield replace(_claim(_table(metric), data, ref), head=head)
 
 
 def _claim(metric: Mapping[str, Any], data: DataName, ref: str) -> Claim:

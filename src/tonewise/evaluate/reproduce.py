@@ -15,6 +15,7 @@ from tonewise.evaluate.definitions import definitions
 from tonewise.evaluate.suspects import Check, checks
 from tonewise.head import Head
 from tonewise.source.labelled import Data, Labelled, Labels, read_labelled
+from tonewise.store import Bundle
 from tonewise.store.data import SplitName, class_names, fetch_split
 
 TOLERANCE = 1.0
@@ -115,7 +116,7 @@ def reproduce(  # noqa: PLR0913
         raise ConfigError(f"tolerance is {tolerance}; wanted: points from 0 to 100")
     with Classifier.load(ref, config=config) as classifier:
         own = choose_head(classifier, head)
-        claims = _meant(read_claims(classifier.bundle.folder / "README.md", classifier.bundle.ref), wanted)
+        claims = _meant(_claims_of(own.name, classifier.bundle), wanted)
         named = _by_data(claims)
         if data is not None and len(named) > 1:
             told = "; ".join(str(one) for one, _ in named)
@@ -129,6 +130,15 @@ def reproduce(  # noqa: PLR0913
             if note:
                 parts[-1] = replace(parts[-1], checks=(Check("data", True, note), *parts[-1].checks))
         return Reproduction(_model(classifier, own), tolerance, tuple(parts))
+
+
+def _claims_of(head: str, bundle: Bundle) -> list[Claim]:
+    """What the card states, but for figures of other heads."""
+    claims = read_claims(bundle.folder / "README.md", bundle.ref)
+    found = [claim for claim in claims if claim.head in (None, head)]
+    if not found:
+        raise ModelError(f"{bundle.ref}: its card states no figure of the head {head}")
+    return found
 
 
 def _meant(claims: Sequence[Claim], wanted: Wanted) -> list[Claim]:

@@ -61,7 +61,9 @@ def _pictures(head: HeadFacts, ending: str) -> dict[str, tuple[str, bytes]]:
         found[f"reliability{ending}.png"] = (told, drawn)
     if head.history:
         drawn = as_png(training_curve(head.history, head.metric, head.best))
-        found[f"training{ending}.png"] = (f"Training: loss and {head.metric} by epoch", drawn)
+        unmeasured = all(math.isnan(one.metric) for one in head.history)
+        told = "loss" if unmeasured else f"loss and {head.metric}"
+        found[f"training{ending}.png"] = (f"Training: {told} by epoch", drawn)
     return found
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import yaml
 
+from tonewise.evaluate.claims import HEAD
 from tonewise.store.licence import ALL_OF
 from tonewise.train.facts import CardFacts, Figure, HeadFacts
 
@@ -37,7 +38,7 @@ def front_matter(facts: CardFacts) -> str:
 def _result(head: HeadFacts, *, alone: bool) -> dict[str, Any]:
     name = Path(head.data.name).name
     return {
-        "task": {"type": TASK, "name": "Text classification" if alone else f"Head {head.name}"},
+        "task": {"type": TASK, "name": "Text classification" if alone else f"{HEAD}{head.name}"},
         "dataset": {"name": name, "type": Path(name).stem or name, "split": head.data.split_name},
         "metrics": list(_metrics(head)),
     }

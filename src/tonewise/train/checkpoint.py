@@ -33,6 +33,11 @@ class Checkpoints:
         if found is not None:
             self._check(found["identity"])
 
+    @property
+    def found(self) -> bool:
+        """Whether the run had begun before, or has by now."""
+        return self._state is not None
+
     def _check(self, stored: Mapping[str, str]) -> None:
         differing = sorted(
             name for name in stored.keys() | self.identity if stored.get(name) != self.identity.get(name)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import accumulate
+from math import isnan
 from typing import Any
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -16,15 +17,19 @@ SIZE, WIDE = (6.4, 3.4), (8.0, 3.4)
 
 
 def training_curve(history: Sequence[Epoch], metric: str, best: float | None) -> Figure:
-    """Both curves over the epochs, and the epoch `best` marked where it is one of them."""
+    """Loss and metric over the epochs, the epoch `best` marked; the loss alone where there is no metric."""
     figure = Figure(figsize=SIZE, layout="constrained")
     FigureCanvasAgg(figure)
     left: Any = figure.subplots()
-    right: Any = left.twinx()
     numbers = [one.number for one in history]
     left.plot(numbers, [one.loss for one in history], color=ORANGE, marker="o", markersize=4)
-    right.plot(numbers, [one.metric for one in history], color=BLUE, marker="o", markersize=4)
-    for axes, name, colour in ((left, "loss", ORANGE), (right, metric, BLUE)):
+    curves = [(left, "loss", ORANGE)]
+    if not all(isnan(one.metric) for one in history):
+        right: Any = left.twinx()
+        right.plot(numbers, [one.metric for one in history], color=BLUE, marker="o", markersize=4)
+        right.margins(y=0.15)
+        curves.append((right, metric, BLUE))
+    for axes, name, colour in curves:
         axes.set_ylabel(name, color=colour, parse_math=False)
         axes.tick_params(axis="y", colors=colour, labelsize=8)
         axes.spines[["top", "left", "right"]].set_visible(False)
@@ -32,9 +37,8 @@ def training_curve(history: Sequence[Epoch], metric: str, best: float | None) ->
     left.tick_params(axis="x", colors=INK, labelsize=8)
     left.set(xlim=(min(numbers) - 0.5, max(numbers) + 0.5), ylim=(0, None))
     left.xaxis.set_major_locator(MaxNLocator(integer=True))
-    right.margins(y=0.15)
     for one in history:
-        if one.number == best:
+        if one.number == best and len(curves) > 1:
             right.plot(one.number, one.metric, "o", color=BLUE, markersize=11, fillstyle="none")
             how = {"textcoords": "offset points", "ha": "center", "fontsize": 8, "color": BLUE}
             right.annotate(f"kept: {one.metric:.3f}", (one.number, one.metric), (0, -17), **how)

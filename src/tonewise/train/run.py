@@ -150,6 +150,8 @@ def fit_and_publish(
     """Train by a settled recipe and write the bundle, with the study that chose the recipe."""
     place = beside(plan.output, SUFFIX)
     checkpoints = Checkpoints(place, session.identity(recipe), resume=plan.resume)
+    if plan.resume and not checkpoints.found:
+        plan.tell(f"nothing to go on with in {place}: the run begins")
     start = time.monotonic()
     fitted = session.run(recipe, Stage("fit", checkpoints, plan.watch))
     seconds = time.monotonic() - start if not fitted.fit.seconds else fitted.fit.seconds

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from tonewise import __version__
 from tonewise.engines import choose_threads
-from tonewise.errors import EngineError
+from tonewise.errors import ConfigError, EngineError
 from tonewise.store import Pooling
 from tonewise.tokenizer import Row
 from tonewise.train.base import Base
@@ -78,7 +78,11 @@ class Session:
                 self.held_rows[task.name], _ = base.rows(task.held)
 
     def settled(self, recipe: Recipe) -> Recipe:
-        """The recipe with what is open filled in for these tasks."""
+        """The recipe with what is open filled in for these tasks. Raises ConfigError for what cannot be."""
+        layers = self.base.spec.layers
+        if recipe.frozen_layers > layers:
+            told = f"frozen_layers is {recipe.frozen_layers}, and {self.base.bundle.ref} has {layers} layers"
+            raise ConfigError(f"{told}; freeze_encoder is for all of them")
         return recipe.settled(
             max(map(len, self.rows.values())), self._pooling(recipe), self.base.spec.hidden_size
         )

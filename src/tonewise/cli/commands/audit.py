@@ -23,7 +23,7 @@ from tonewise.cli.commands.group import (
     "--base",
     metavar="REF",
     help="The model whose vectors tell label errors; not one that was trained on these labels.  "
-    "[default: emotion]",
+    "[default: base]",
 )
 @click.option("--rows", type=int, default=20, metavar="N", help="Shown of each kind.  [default: 20]")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")

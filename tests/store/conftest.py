@@ -88,6 +88,13 @@ def packaged_mood(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return write_bundle(tmp_path / "packaged" / "mood", data_terms="research only")
 
 
+@pytest.fixture
+def packaged_topic(packaged_mood: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The same, and `topic` the packaged name of its second head."""
+    monkeypatch.setattr(packaged, "HEADS", {"topic": "mood"})
+    return packaged_mood
+
+
 def lock_table(home: Path) -> dict[str, dict[str, object]]:
     """The models in the user's own lock."""
     path = home / "data" / "tonewise" / "tonewise.lock"

@@ -40,6 +40,15 @@ def test_heads_are_selected_after_the_hash(packaged_mood: Path) -> None:
         resolve("mood#x")
 
 
+def test_a_head_with_a_name_of_its_own_is_a_packaged_model(packaged_topic: Path, no_network: None) -> None:
+    assert store.packaged_names() == ["mood", "topic"]
+    bundle = resolve("topic")
+    assert (bundle.ref, bundle.folder, list(bundle.heads)) == ("topic", packaged_topic, ["topic"])
+    assert bundle.digest == resolve("mood").digest == resolve("topic#topic").digest
+    with pytest.raises(ModelError, match="topic is one head; for others write mood#mood"):
+        resolve("topic#mood")
+
+
 def test_an_altered_packaged_model_says_to_install_again(packaged_mood: Path) -> None:
     (packaged_mood / "config.json").write_text("{}")
     with pytest.raises(IntegrityError, match=r"config\.json has sha256 .*; install tonewise again"):

@@ -77,6 +77,13 @@ def test_models_lists_packaged_present_and_catalogued_ones_once(packaged_mood: P
     assert rows["tabularisai/multilingual-sentiment-analysis"].size is None
 
 
+def test_a_head_with_a_name_of_its_own_is_listed_with_its_labels(packaged_topic: Path) -> None:
+    rows = {row.name: row for row in models() if row.kind == "packaged"}
+    assert (list(rows["mood"].labels), rows["mood"].head_of) == (["mood", "topic"], None)
+    assert (list(rows["topic"].labels), rows["topic"].head_of) == (["topic"], "mood")
+    assert [check.state for check in verify("topic")] == [check.state for check in verify("mood")]
+
+
 def test_a_locked_model_whose_files_are_elsewhere_is_listed_as_such(hub: Hub, home: Path) -> None:
     pull("acme/mood")
     (home / "hf").rename(home / "elsewhere")

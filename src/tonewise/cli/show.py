@@ -43,6 +43,7 @@ def list_models(*, as_json: bool) -> None:
 def _row(row: ModelRow) -> list[str]:
     """A model's lines; its name stands alone on the first, to be copied."""
     size = "" if row.size is None else f" · {row.size / 1e6:.0f} MB"
+    size = f" · a head of {row.head_of}" if row.head_of else size
     gate = "" if is_permissive(row.licence) else f" (needs --accept-licences {row.licence})"
     terms = f" · data terms: {row.data_terms or UNSTATED}"
     languages = f" · {' '.join(row.languages)}" if row.languages else ""

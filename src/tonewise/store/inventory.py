@@ -13,7 +13,7 @@ from tonewise.store.files import hub_snapshot, sha256_of
 from tonewise.store.licence import UNSTATED, card_facts
 from tonewise.store.lock import Pin, lock_path, pin_of, read_lock
 from tonewise.store.manifest import MANIFEST
-from tonewise.store.packaged import packaged_folder, packaged_names
+from tonewise.store.packaged import head_of, packaged_folder, packaged_names
 from tonewise.store.ref import Ref, parse
 
 
@@ -41,6 +41,7 @@ class ModelRow:
     labels   per head
     size     bytes of its files; None when unknown
     figures  published ones, each with its source
+    head_of  the packaged model with several heads whose files these are
     """
 
     name: str
@@ -51,6 +52,7 @@ class ModelRow:
     labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     size: int | None = None
     figures: tuple[Figure, ...] = ()
+    head_of: str | None = None
 
 
 def verify(ref: str | Path, config: StoreConfig | None = None) -> list[FileCheck]:
@@ -116,15 +118,17 @@ def _checked(folder: Path, name: str, expected: str | None) -> FileCheck:
 
 
 def _packaged_row(name: str) -> ModelRow:
-    manifest = read_manifest(packaged_folder(name), name)
+    manifest, several = read_manifest(packaged_folder(name), name), head_of(name)
+    heads = {head: spec for head, spec in manifest.heads.items() if several is None or head == name}
     return ModelRow(
         name,
         "packaged",
         manifest.licence or UNSTATED,
         manifest.data_terms,
         manifest.languages,
-        {head: spec.answers for head, spec in manifest.heads.items()},
+        {head: spec.answers for head, spec in heads.items()},
         sum(file.size for file in manifest.files.values()),
+        head_of=several,
     )
 
 

@@ -8,7 +8,7 @@ from typing import Literal
 
 from tonewise.errors import ModelError
 from tonewise.store.catalogue import catalogue, catalogued
-from tonewise.store.packaged import packaged_names
+from tonewise.store.packaged import head_of, packaged_names
 
 HUB = "hub:"
 REPO = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -55,7 +55,7 @@ def parse(ref: str | Path) -> Ref:
     if name in (".", "..") or name.startswith(FOLDER_STARTS) or name.endswith("/"):
         return Ref(text, "folder", str(_folder(name)), heads=heads)
     if name in packaged_names():
-        return Ref(text, "packaged", name, heads=heads)
+        return Ref(text, "packaged", name, heads=_heads(name, heads))
     repo, at, commit = name.removeprefix(HUB).partition("@")
     if known := catalogued(repo):
         repo = known.repo
@@ -69,6 +69,16 @@ def parse(ref: str | Path) -> Ref:
             f"leave @{commit} away and `tonewise pull {repo}` pins the present one"
         )
     return Ref(text, "hub", repo, commit.lower() or None, heads)
+
+
+def _heads(name: str, heads: tuple[str, ...]) -> tuple[str, ...]:
+    """The heads that a packaged model's name selects: where it is a head's own name, that one."""
+    several = head_of(name)
+    if several is None:
+        return heads
+    if heads not in ((), (name,)):
+        raise ModelError(f"{name} is one head; for others write {several}#{','.join(heads)}")
+    return (name,)
 
 
 def _folder(name: str) -> Path:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.measure import data, write
+from bench.measure import RESULTS, data, write
 from bench.rivals.random_model import write_random_distilbert
 from tonewise import Classifier
 from tonewise.source.labelled import Labelled, read_labelled
@@ -32,7 +32,9 @@ def main() -> None:
     order = [held.names.index(name) for name in train.names]
     held = Labelled(held.examples, train.names, held.targets[:, order], held.kind)
     choosing, measured = held.take(range(CHOOSING)), held.take(range(CHOOSING, len(held)))
-    found: dict[str, Any] = {"examples": EXAMPLES, "epochs": EPOCHS}
+    kept = RESULTS / "training.json"
+    found: dict[str, Any] = json.loads(kept.read_text())["figures"] if kept.exists() else {}
+    found |= {"examples": EXAMPLES, "epochs": EPOCHS}
     with tempfile.TemporaryDirectory() as scratch:
         for shape in shapes:
             base = _base(shape, Path(scratch))
@@ -42,7 +44,7 @@ def main() -> None:
                 ours.append(_ours(base, train, choosing, measured))
                 theirs.append(_trainer(base, train, measured, Path(scratch)))
             found[shape] = _figures(shape, ours, theirs)
-    write("training", found)
+            write("training", found)
 
 
 def _base(shape: str, scratch: Path) -> Path:

@@ -32,6 +32,7 @@ ENVIRONMENTS: Mapping[str, tuple[str, ...]] = {
     "ctranslate2": (TORCH, "transformers", "ctranslate2"),
     "infinity": (TORCH, "infinity-emb[torch,optimum]"),
     "sentence-transformers": (TORCH, "sentence-transformers"),
+    "setfit": (TORCH, "setfit==1.2.0"),
 }
 
 UNWANTED: Mapping[str, tuple[str, ...]] = {"openvino": ("torchvision",)}

@@ -118,6 +118,8 @@ def test_bf16_is_of_products_alone(bundle: Bundle) -> None:
     assert {one.grad.dtype for one in learner.parameters() if one.grad is not None} == {torch.float32}
     with learner.exact():
         assert np.array_equal(learner.logits(part.rows)[HEAD], exact)
+        states = learner.states(part.rows, "first")
+    assert np.array_equal(learner.states(part.rows, "first"), states), "whatever the learner computes in"
     assert learner.bf16
     with pytest.raises(ZeroDivisionError), learner.exact():
         raise ZeroDivisionError

@@ -77,9 +77,9 @@ class Learner:
         return found
 
     def states(self, rows: Sequence[Row], pooling: Pooling) -> Floats:
-        """The pooled states float32[N, H]."""
+        """The pooled states float32[N, H], computed in float32 whatever the learner computes in."""
         found = np.zeros((len(rows), self.network.spec.hidden_size), np.float32)
-        with torch.inference_mode(), self._precision():
+        with torch.inference_mode(), self.exact():
             for batch in in_order(rows, self.padding_id, ANSWER_TOKENS):
                 found[batch.rows] = self.network(batch, [pooling])[pooling].float().cpu().numpy()
         return found

@@ -1,0 +1,182 @@
+"""The packaged models that are trained: what each head learns from, by which recipe, on which terms."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from tonewise.config import Config
+from tonewise.source.labelled import Labelled, Labels, read_labelled
+from tonewise.source.split import split
+from tonewise.train import Recipe
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """Where a head's texts are, under the folder of all data sets, and its labels in their order."""
+
+    train: str
+    validation: str
+    labels: Labels
+    hub: str
+    hub_config: str | None = None
+    borrowed: "Borrowed | None" = None
+
+    def read(self, data: Path) -> tuple[Labelled, Labelled]:
+        """Training and validation rows."""
+        own = read_labelled(data / self.train, Config().source, self.labels)
+        return self.borrowed.beside(own, data) if self.borrowed else own, self.held(data)
+
+    def held(self, data: Path) -> Labelled:
+        """The validation rows."""
+        return read_labelled(data / self.validation, Config().source, self.labels)
+
+
+@dataclass(frozen=True, slots=True)
+class Borrowed:
+    """Texts of a multi-label set that teach another set's head too.
+
+    means    the own label that one of the set's stands for; texts with a label that is not among them, or
+             of two meanings, are left out
+    nothing  a label that tells of none of the own: all share such a text equally
+    most     of the texts with `nothing`
+    """
+
+    train: str
+    labels: Labels
+    means: Mapping[str, str]
+    nothing: str
+    most: int
+
+    def beside(self, own: Labelled, data: Path) -> Labelled:
+        """The own rows, then the borrowed ones, as soft labels."""
+        other = read_labelled(data / self.train, Config().source, self.labels)
+        examples, targets = list(own.examples), list(own.targets)
+        equal, count = np.full(len(own.names), 1 / len(own.names), np.float32), 0
+        for one in other.examples:
+            found = {self.means.get(label) for label in one.labels}
+            if one.labels == (self.nothing,) and count < self.most:
+                count += 1
+                examples.append(one)
+                targets.append(equal)
+            elif len(found) == 1 and (meant := found.pop()) is not None:
+                examples.append(replace(one, labels=(meant,)))
+                targets.append(np.equal(own.names, meant).astype(np.float32))
+        return Labelled(tuple(examples), own.names, np.stack(targets), "soft")
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A packaged model: one encoder and its heads by name."""
+
+    heads: dict[str, Head]
+    recipe: Recipe
+    data_terms: str
+    languages: tuple[str, ...] = field(default=("en",))
+
+    def halves(self, data: Path) -> Iterator[tuple[str, Labelled, Labelled, Labelled]]:
+        """Each head's name, its training rows, and two halves of its validation rows, by hash of the text.
+
+        The first half chooses the epoch, the temperature and the thresholds; the second saw no choice.
+        """
+        for name, head in self.heads.items():
+            learn, held = head.read(data)
+            unseen, seen = split(held, 0.5)
+            yield name, learn, seen, unseen
+
+
+EMOTIONS = ("sadness", "joy", "love", "anger", "fear", "surprise")
+OFFENSIVE = ("hate_speech", "offensive_language", "neither")
+GO_EMOTIONS = (
+    "admiration",
+    "amusement",
+    "anger",
+    "annoyance",
+    "approval",
+    "caring",
+    "confusion",
+    "curiosity",
+    "desire",
+    "disappointment",
+    "disapproval",
+    "disgust",
+    "embarrassment",
+    "excitement",
+    "fear",
+    "gratitude",
+    "grief",
+    "joy",
+    "love",
+    "nervousness",
+    "optimism",
+    "pride",
+    "realization",
+    "relief",
+    "remorse",
+    "sadness",
+    "surprise",
+    "neutral",
+)
+SIX_OF_GO_EMOTIONS = {
+    "sadness": ("sadness", "disappointment", "grief", "remorse"),
+    "joy": ("joy", "amusement", "excitement", "gratitude", "optimism", "relief", "pride", "admiration"),
+    "love": ("love", "caring"),
+    "anger": ("anger", "annoyance"),
+    "fear": ("fear", "nervousness"),
+    "surprise": ("surprise",),
+}
+"""What of the 28 is one of the six; the others are none of them, or could be several."""
+MODELS = {
+    "emotion": Model(
+        {
+            "emotion": Head(
+                "emotion/train.tsv",
+                "emotion/validation.tsv",
+                Labels(names=EMOTIONS),
+                "dair-ai/emotion",
+                "split",
+                Borrowed(
+                    "goemotions/train.tsv",
+                    Labels(names=GO_EMOTIONS, separator=","),
+                    {label: six for six, some in SIX_OF_GO_EMOTIONS.items() for label in some},
+                    nothing="neutral",
+                    most=4_000,
+                ),
+            )
+        },
+        Recipe(epochs=5),
+        "research and educational use (dair-ai/emotion)",
+    ),
+    "multitask": Model(
+        {
+            "sentiment": Head(
+                "sst2/train.tsv",
+                "sst2/validation.tsv",
+                Labels(names=("negative", "positive")),
+                "stanfordnlp/sst2",
+            ),
+            "go-emotions": Head(
+                "goemotions/train.tsv",
+                "goemotions/validation.tsv",
+                Labels(names=GO_EMOTIONS, separator=","),
+                "google-research-datasets/go_emotions",
+                "simplified",
+            ),
+            "spam": Head(
+                "sms-spam/train.tsv",
+                "sms-spam/validation.tsv",
+                Labels(names=("ham", "spam")),
+                "ucirvine/sms_spam",
+            ),
+            "offensive": Head(
+                "davidson/train.jsonl",
+                "davidson/validation.jsonl",
+                Labels(names=OFFENSIVE),
+                "tdavidson/hate_speech_offensive",
+            ),
+        },
+        Recipe(epochs=3),
+        "SST-2 states none; GoEmotions and SMS Spam Collection: CC BY 4.0; Davidson et al.: MIT",
+    ),
+}

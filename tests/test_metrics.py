@@ -146,6 +146,26 @@ def test_a_bootstrap_is_repeatable_and_leaves_out_what_is_no_number() -> None:
     assert np.isnan(metrics.bootstrap(lambda rows: float("nan"), 20).high)
 
 
+def test_an_ece_lies_in_its_basic_interval_which_takes_off_what_chance_adds() -> None:
+    rng = np.random.default_rng(0)
+    beside = 0
+    for n in (1, 2, 5, 30, *[200] * 10, 1000):
+        sure = rng.uniform(0.4, 1, n)
+        right = rng.random(n) < sure
+
+        def statistic(rows: Ids, sure: Any = sure, right: Any = right) -> float:
+            return metrics.ece(sure[rows], right[rows])
+
+        value = statistic(np.arange(n))
+        basic, plain = (how(statistic, n, draws=200) for how in (metrics.basic_bootstrap, metrics.bootstrap))
+        assert 0 <= basic.low <= value <= basic.high
+        assert basic.high == pytest.approx(max(value, 2 * value - plain.low))
+        beside += not plain.low <= value <= plain.high
+    assert beside  # of the percentiles that could not be said
+    assert np.isnan(metrics.basic_bootstrap(lambda rows: 1.0, 0).low)
+    assert np.isnan(metrics.basic_bootstrap(lambda rows: float("nan"), 9).high)
+
+
 def test_mcnemar_by_hand() -> None:
     def right(both: int, one: int, other: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
         first = np.array([True] * both + [True] * one + [False] * other)

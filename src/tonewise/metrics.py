@@ -224,6 +224,21 @@ def bootstrap(
     return _interval(_drawn(statistic, n, draws, seed), level)
 
 
+def basic_bootstrap(
+    statistic: Callable[[Counts], float], n: int, *, draws: int = DRAWS, level: float = 0.95, seed: int = 0
+) -> Interval:
+    """The basic interval of an error such as ECE, which is 0 at best and which chance only makes greater.
+
+    Draws are above the value as the value is above the truth, so their percentiles would count chance
+    twice: here what they are above it is taken off (Davison and Hinkley 1997, 5.2). Never under 0; the
+    value is always inside.
+    """
+    value = statistic(np.arange(n)) if n else float("nan")
+    drawn = bootstrap(statistic, n, draws=draws, level=level, seed=seed)
+    low, high = np.clip(2 * value - drawn.high, 0, value), np.maximum(value, 2 * value - drawn.low)
+    return Interval(float(low), float(high))
+
+
 def paired_bootstrap(
     difference: Callable[[Counts], float], n: int, *, draws: int = DRAWS, seed: int = 0
 ) -> tuple[Interval, float]:

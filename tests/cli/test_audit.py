@@ -23,6 +23,7 @@ def files(here: Path) -> Path:
     (here / "held.csv").write_text(f"text,label\nnew,joy\n{rows()[5]['text']},joy\n")
     (here / "one.csv").write_text("text,label\n" + "".join(f"happy {i},joy\n" for i in range(9)))
     (here / "ids.csv").write_text("text,label\n" + "".join(f"happy {i},{i}\n" for i in range(99)))
+    (here / "folder.csv").mkdir()
     return here
 
 
@@ -87,6 +88,8 @@ def test_what_is_fatal_to_training_is_shown(cli: Cli, base: str, files: Path, na
             2,
             "tonewise: x.txt: its name tells no format; wanted: a name in",
         ),
+        (("gone.csv", "-o", "held.csv/x.csv"), 7, "tonewise: cannot write held.csv/x.csv: "),
+        (("gone.csv", "-o", "folder.csv"), 7, "tonewise: cannot write folder.csv: is a directory"),
         (("train.jsonl", "--rows", "-1"), 2, "tonewise: rows is -1; the least is 0"),
         (
             ("train.jsonl", "--label-column", "mood"),

@@ -59,6 +59,7 @@ def test_three_lines_tell_where_it_is_and_what_it_brought(cli: Cli, ref: str, fi
         (["other.csv", "-o", "out"], 3, "does not know the label 'glad' of the data"),
         (["in.csv", "-o", "out", "--head", "x"], 2, "no head 'x'; it has label"),
         (["in.csv", "-o", "out", "--label-column", "x"], 3, "no label column 'x'"),
+        (["in.csv", "-o", "out", "--too-long", "window"], 2, "calibrate cannot fit too_long=window"),
         (["in.csv"], 2, "Missing option '-o' / '--output'"),
     ],
 )
@@ -72,3 +73,19 @@ def test_what_cannot_be_done_is_one_line_and_leaves_nothing(
     assert told in done.err
     assert done.err.count("\n") == 1
     assert sorted(files.iterdir()) == before
+
+
+def test_rows_that_were_skipped_are_told(cli: Cli, ref: str, files: Path) -> None:
+    with (files / "in.csv").open("a") as file:
+        file.write(f"{'very ' * 500},joy\n")
+    done = cli(
+        *("calibrate", ref, "in.csv", *STUB, "-o", "out"), *("--too-long", "error", "--on-error", "skip")
+    )
+    assert (done.status, done.err) == (0, "")
+    assert done.text.splitlines()[3].startswith("1 row was skipped; the first: in.csv line 62: 502 tokens")
+
+
+def test_the_help_does_not_offer_windows(cli: Cli) -> None:
+    assert "truncate | error; what is fitted does not hold for windows" in " ".join(
+        cli("calibrate", "--help").text.split()
+    )

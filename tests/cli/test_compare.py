@@ -67,7 +67,7 @@ def test_labels_are_mapped_for_the_models_that_are_named(
     Path("map.json").write_text('{"A": "sadness", "B": "joy", "C": "anger"}')
     done = cli("compare", refs[0], other, *COMMAND, "--json")
     assert done.status == 3
-    assert "--map" in done.err
+    assert f"--map {other}=FILE" in done.err
     done = cli("compare", refs[0], other, *COMMAND, "--json", "--map", f"{other}=map.json")
     assert [row["accuracy"]["value"] for row in json.loads(done.out)["rows"]] == [1, 1]
 
@@ -81,6 +81,7 @@ def test_labels_are_mapped_for_the_models_that_are_named(
         (["a", "b", "in.tsv", "--label-column", "label"], 3, "in.tsv: no label column 'label'"),
         (["a", "emotion", "in.tsv", "--label-column", "mood"], 4, "no model is called 'a'"),
         (["a", "b", "in.tsv", "--rounds", "0"], 2, "rounds is 0; the least is 1"),
+        (["a", "b", "in.tsv", "--label-column", "mood", "--seed", "-1"], 2, "seed is -1; the least is 0"),
         (["a", "b", "in.tsv", "--price", "-1"], 2, "price is -1.0; wanted: a number from 0 on"),
         (["a", "b", "in.tsv", "--output", "in.tsv"], 7, "cannot write into in.tsv: file exists"),
     ],

@@ -121,6 +121,7 @@ def test_without_matplotlib_the_page_is_refused_before_anything_runs(
         (["in.csv", "--head", "x"], 2, "no head 'x'; it has label"),
         (["in.csv", "--draws", "0"], 2, "draws is 0; the least is 1"),
         (["in.csv", "--worst", "-1"], 2, "worst is -1; the least is 0"),
+        (["in.csv", "--seed", "-1"], 2, "seed is -1; the least is 0"),
         (["in.csv", "--map", "missing.json"], None, "missing.json"),
         (["in.csv", "-o", "file/out"], 7, "cannot write into file/out"),
         (["in.csv", "--precision", "int7"], 2, "precision cannot be 'int7'"),

@@ -2,12 +2,13 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.cli.conftest import Cli
 from tests.doubles import MakeModel
-from tests.evaluate.cards import TEXTS, answered, card, with_card, write_rows
+from tests.evaluate.cards import TEXTS, answered, card, joined, with_card, write_rows
 
 ENGINE = ("--engine", "onnxruntime", "--precision", "fp32", "--threads", "1")
 
@@ -55,3 +56,34 @@ def test_what_cannot_be_done_is_one_line(cli: Cli, model: MakeModel, here: Path,
     offline = cli("reproduce", folder, "--offline")
     assert (offline.status, offline.err.count("\n")) == (3, 1)
     assert "wanted: acme/feelings, split test, as a file with --data FILE" in offline.err
+
+
+def test_rows_that_were_skipped_and_data_that_was_not_read_are_told(
+    cli: Cli, model: MakeModel, here: Path, data: str
+) -> None:
+    with (here / data).open("a") as file:
+        file.write('{"text": "a", "label": null}\n')
+    other = card([{"type": "perplexity", "value": "N/A"}], split="x")
+    text = joined(card([{"type": "accuracy", "value": 0.95}]), other)
+    done = cli("reproduce", with_card(model, here / "m", text), "--data", data, "--on-error", "skip", *ENGINE)
+    assert (done.status, done.err) == (0, "")
+    assert f"1 row was skipped; the first: rows.jsonl line {len(TEXTS) + 1}: " in done.text
+    assert "acme/feelings, split x: not read, as nothing of it is measured" in done.text
+    assert "perplexity     N/A" in done.text
+    assert "1 of 1 figures are within ±1 points of the card's; 1 could not be measured" in done.text
+
+
+def test_json_has_no_nan(cli: Cli, model: MakeModel, here: Path, data: str) -> None:
+    metrics: list[dict[str, Any]] = [{"type": "accuracy", "value": 0.95}, {"type": "mcc", "value": None}]
+    done = cli("reproduce", with_card(model, here / "m", card(metrics)), "--data", data, "--json", *ENGINE)
+    lines = json.loads(done.text, parse_constant=pytest.fail)["parts"][0]["lines"]
+    assert (lines[1]["claim"]["value"], lines[1]["claim"]["written"]) == (None, "None")
+
+
+def test_the_config_of_the_data_can_be_named(cli: Cli, model: MakeModel, here: Path, data: str) -> None:
+    folder = with_card(model, here / "m", card([{"type": "accuracy", "value": 0.95}], config="plain"))
+    command = ("reproduce", folder, "--data", data, *ENGINE)
+    assert cli(*command, "--dataset-config", "plain").status == 0
+    other = cli(*command, "--dataset-config", "other")
+    assert (other.status, other.err.count("\n")) == (2, 1)
+    assert "the card states no figure of that data; it has: acme/feelings, config plain" in other.err

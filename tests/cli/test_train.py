@@ -72,6 +72,14 @@ def test_files_become_a_bundle_and_what_was_found_is_told(cli: Cli, base: str, f
     assert cli("classify", "i am happy", "--model", "./out").status == 0
 
 
+def test_a_set_may_come_through_stdin(cli: Cli, base: str, files: Path) -> None:
+    command = ("train", "-", "--input-format", "csv", "--delimiter", "\t", "--base", base, "--no-int8")
+    content = Path("moods.tsv").read_bytes()
+    done = cli(*command, "--freeze-encoder", "--precision", "fp32", "--output", "out", stdin=content)
+    assert done.status == 0, done.err
+    assert set(opened(Path("out")).heads["label"].labels) == {"sadness", "joy", "anger"}
+
+
 def test_a_single_and_a_multi_label_head_learn_side_by_side(cli: Cli, base: str, files: Path) -> None:
     heads = ("--head", "mood=moods.tsv", "--multi-head", "tags=tags.tsv", "--label-separator", "+")
     held = ("--head-validation", "mood=held.tsv", "--head-validation", "tags=tags-held.tsv")
@@ -258,7 +266,7 @@ BAD_OPTIONS = {
     ("--tune", 0): (2, "the number of trials is 0; the least is 1"),
     ("--tune", 2, "--freeze-encoder"): (2, "a frozen encoder leaves nothing to tune"),
     ("--lora", 2, "--freeze-encoder"): (2, "freeze_encoder leaves nothing of the encoder to learn"),
-    ("--base", "nonsense"): (4, "no model is called 'nonsense' (packaged: base, emotion)"),
+    ("--base", "nonsense"): (4, "no model is called 'nonsense'"),
     ("--validation", "gone.tsv"): (3, "gone.tsv"),
     ("--device", "tpu"): (2, "wanted: cpu | cuda"),
 }

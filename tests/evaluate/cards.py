@@ -26,6 +26,12 @@ def card(metrics: list[dict[str, Any]], head: str | None = None, **dataset: Any)
     return f"---\nlicense: mit\n{yaml.safe_dump({'model-index': index})}---\n# A model\n"
 
 
+def joined(*cards: str) -> str:
+    """One card with what these state."""
+    models = (yaml.safe_load(one.split("---\n")[1])["model-index"] for one in cards)
+    return f"---\n{yaml.safe_dump({'model-index': [one for some in models for one in some]})}---\n# A model\n"
+
+
 def answered(folder: Path, wrong: int) -> list[tuple[str, int]]:
     """Texts and the model's own labels by number, the first `wrong` of them turned to the next one."""
     with Classifier.load(folder, engine="onnxruntime", precision="fp32") as classifier:

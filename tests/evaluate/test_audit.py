@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 
 from tests.doubles import MakeModel
+from tonewise import Classifier
 from tonewise.config import Config, TokenizerConfig
-from tonewise.errors import InputError, MissingExtraError
+from tonewise.errors import EngineError, InputError, MissingExtraError, RowError
 from tonewise.evaluate.audit import BASE, KINDS, Audit, audit
+from tonewise.source import Example
 from tonewise.source.labelled import Labels, read_labelled
 
 WORDS = {"joy": ("happy", "love", "great"), "sadness": ("sad", "bad", "awful")}
@@ -111,6 +113,22 @@ def test_empty_and_long_texts_are_told_and_long_ones_are_no_error(look: Callable
     found = look([*rows(), *more], config=Config(tokenizer=TokenizerConfig(too_long="error")))
     assert places(found, "empty") == ["text 145"]
     assert [(one.where, one.score) for one in found.of("long")] == [("text 147", 102), ("text 146", 82)]
+
+
+def test_an_error_names_the_row_of_the_file(
+    look: Callable[..., Audit], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(self: Classifier, texts: Any) -> Any:
+        raise RowError("text 3", EngineError("no"))
+
+    made = [
+        Example(row["text"], None, i, (row["label"],), where=f"a.csv line {i + 2}")
+        for i, row in enumerate(rows())
+    ]
+    for name in ("embed", "encode"):
+        monkeypatch.setattr(Classifier, name, fails)
+        with pytest.raises(RowError, match=r"^a\.csv line 4: no$"):
+            look(made)
 
 
 def test_where_nothing_can_be_learnt_the_rest_is_still_told(look: Callable[..., Audit]) -> None:

@@ -1,5 +1,6 @@
 """A card's figures are read as they are meant: shares or percent, kinds, averages, the data they are of."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,7 @@ import pytest
 
 from tests.evaluate.cards import card
 from tonewise.errors import ModelError
-from tonewise.evaluate.claims import Claim, DataName, read_claims
+from tonewise.evaluate.claims import Claim, DataName, check_numbers, read_claims
 
 
 def claims(folder: Path, text: str) -> tuple[Claim, ...]:
@@ -82,9 +83,6 @@ def test_the_head_is_told_by_the_name_of_the_task(tmp_path: Path) -> None:
         ("---\nmodel-index: 7\n---\n", "m: its card states no figure in model-index"),
         ("---\na: [\n---\n", "m: the front matter of its card is no YAML: "),
         ("---\na: &x [1]\nmodel-index: [*x]\n---\n", "m: its card has YAML aliases"),
-        (card([{"type": "f1", "name": "F1", "value": "good"}]), "m: 'F1' of its card is 'good'; a number"),
-        (card([{"type": "f1", "value": None}]), "m: 'f1' of its card is 'None'; a number is wanted"),
-        (card([{"type": "f1", "value": True}]), "m: 'f1' of its card is 'True'; a number is wanted"),
     ],
 )
 def test_a_card_without_figures_is_one_line(tmp_path: Path, text: str, told: str) -> None:
@@ -92,6 +90,16 @@ def test_a_card_without_figures_is_one_line(tmp_path: Path, text: str, told: str
         claims(tmp_path, text)
     assert str(caught.value).startswith(told)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("value", ["good", None, True, float("nan")])
+def test_what_is_no_number_is_refused_where_it_is_measured(tmp_path: Path, value: Any) -> None:
+    found = claims(tmp_path, card([{"type": "f1", "name": "F1", "value": value}, {"type": "f1", "value": 1}]))
+    assert [math.isnan(one.value) for one in found] == [True, False]
+    assert [one.written for one in found] == [str(value), None]
+    with pytest.raises(ModelError, match=f"m: 'F1' of its card is '{value}'; a number is wanted"):
+        check_numbers(found, "m")
+    check_numbers(claims(tmp_path, card([{"type": "perplexity", "value": value}])), "m")
 
 
 def test_no_card_at_all_is_told(tmp_path: Path) -> None:

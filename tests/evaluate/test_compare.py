@@ -155,6 +155,19 @@ def test_of_several_labels_a_text_the_best_has_the_highest_macro_f1(
     assert quality_table(found).rows[0][0] == "all labels right"
 
 
+def test_an_abstained_row_is_right_of_no_model(model: MakeModel, made_up: MadeUp, tmp_path: Path) -> None:
+    shy = HeadSpec(("a", "b"), "own", "multi_label_classification", thresholds=(1.0, 1.0))
+    specs = {"shy": shy, "silent": replace(shy, abstain_below=1.0)}
+    folders = [str(write_bundle(tmp_path / name, model(), {"own": spec})) for name, spec in specs.items()]
+    rows = [{"text": text, "labels": [] if i else ["a"]} for i, text in enumerate(TEXTS[:20])]
+    labelled = read_labelled(rows, labels=Labels(multi_label=True))
+    other, silent = compare(folders, labelled, config=REFERENCE, draws=20).rows
+    assert other.accuracy.value == pytest.approx(0.95)
+    assert silent.accuracy.value == 0
+    assert silent.than_best is not None
+    assert silent.than_best["accuracy"].value == pytest.approx(-0.95)
+
+
 def test_a_row_that_a_model_cannot_answer_ends_the_comparison(
     teacher: Path, gold: Labelled, made_up: MadeUp
 ) -> None:
@@ -170,6 +183,10 @@ def test_a_row_that_a_model_cannot_answer_ends_the_comparison(
 def test_one_model_no_turn_and_a_price_below_nothing_are_refused(gold: Labelled) -> None:
     with pytest.raises(ConfigError, match="1 model to compare; name two or more"):
         compare(["emotion"], gold)
+    with pytest.raises(ConfigError, match="seed is -1; the least is 0"):
+        compare(["nowhere", "nowhere"], gold, seed=-1)
+    with pytest.raises(ConfigError, match="draws is 0; the least is 1"):
+        compare(["nowhere", "nowhere"], gold, draws=0)
     with pytest.raises(ConfigError, match="rounds is 0; the least is 1"):
         Timing(rounds=0)
     for price in (-1.0, float("nan"), float("inf")):

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,10 +11,11 @@ import pytest
 from tests.doubles import MakeModel
 from tests.evaluate.conftest import WRONG, Bundles, N, labelled_by, texts
 from tests.models import LABELS
-from tonewise import Classifier
+from tonewise import Classifier, metrics
 from tonewise.config import Config, EngineConfig, HeadConfig, RunConfig, TokenizerConfig
 from tonewise.errors import ConfigError, InputError, ModelError, RowError
-from tonewise.evaluate import evaluate
+from tonewise.evaluate import Evaluation, evaluate
+from tonewise.metrics import Interval
 from tonewise.source import Example
 from tonewise.source.labelled import Labelled, Labels, read_labelled
 
@@ -48,6 +50,15 @@ def test_figures_are_those_of_the_answers(stub: Classifier) -> None:
     order = np.argsort(confidence)
     gaps = [abs(confidence[part].mean() - right[part].mean()) for part in np.array_split(order, 15)]
     assert found.figures["ece"].value == pytest.approx(np.mean(gaps), abs=1e-6)  # 60 rows: 15 bins of 4
+
+
+def test_the_interval_of_ece_alone_is_the_basic_one(
+    stub: Classifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    basic = Interval(0.0, 9.0)
+    monkeypatch.setattr(metrics, "basic_bootstrap", lambda *_, **__: basic)
+    figures = evaluate(stub, labelled_by(stub), draws=5).figures
+    assert [name for name, one in figures.items() if one.interval == basic] == ["ece"]
 
 
 def test_an_evaluation_is_the_same_each_time_and_from_a_ref(stub: Classifier) -> None:
@@ -94,7 +105,7 @@ def test_a_label_that_the_model_has_not_is_refused_with_both_lists(
 
 def test_one_head_of_several_is_named(bundles: Bundles, stub: Classifier) -> None:
     folder, labelled = bundles(one={}, other={}), labelled_by(stub)
-    with pytest.raises(ConfigError, match="several heads: one, other; name one with --head"):
+    with pytest.raises(ConfigError, match="several heads: one, other; name one: REF#HEAD"):
         evaluate(folder, labelled, config=STUB)
     with pytest.raises(ConfigError, match="no head 'third'; it has one, other"):
         evaluate(folder, labelled, config=STUB, head="third")
@@ -132,7 +143,9 @@ def test_several_labels_have_figures_and_thresholds_of_their_own(bundles: Bundle
 
 
 def test_several_labels_do_not_fit_a_head_of_one(stub: Classifier) -> None:
-    with pytest.raises(InputError, match="several labels a text, and the head gives one"):
+    with pytest.raises(
+        InputError, match="several labels a text, and the head gives one; wanted: data of one"
+    ):
         evaluate(stub, several([("joy", "anger"), ("sadness",)]))
 
 
@@ -162,6 +175,40 @@ def test_nobody_was_sure_of_an_abstained_answer(bundles: Bundles) -> None:
     found = evaluate(careful, labelled, config=STUB, draws=5)
     assert (found.abstained, found.worst) == (1, ())
     assert evaluate(plain, labelled, config=STUB, draws=5).worst
+
+
+def test_an_abstained_answer_is_wrong_where_no_label_is_right_too(bundles: Bundles) -> None:
+    folder = bundles(own={"problem_type": "multi_label_classification", "abstain_below": 1})
+    found = evaluate(folder, several([LABELS, *[()] * 9]), config=STUB, draws=5)
+    assert (found.abstained, found.figures["subset_accuracy"].value) == (1, 0)
+
+
+def one_label(bundles: Bundles, *words: Any, label: str = "toxic") -> Evaluation:
+    """Of a head with one label, on texts of which a column tells by these words whether it holds."""
+    folder = bundles(own={"labels": (label,), "problem_type": "multi_label_classification"})
+    rows = [{"text": text, "label": words[i % len(words)]} for i, text in enumerate(texts(12))]
+    return evaluate(folder, read_labelled(rows), config=STUB, draws=5)
+
+
+@pytest.mark.parametrize("words", [(0, 1), (False, True), ("no", "YES"), ("0", "Toxic")])
+def test_a_head_of_one_label_is_told_by_numbers_whether_it_holds(
+    bundles: Bundles, words: tuple[Any, Any]
+) -> None:
+    found = one_label(bundles, *words)
+    assert (found.labels, found.multi_label) == (("toxic",), True)
+    assert found.gold.gold[:, 0].tolist() == [i % 2 == 1 for i in range(12)]
+    assert [one.labels for one in found.gold.examples[:2]] == [(), ("toxic",)]
+
+
+@pytest.mark.parametrize(
+    ("words", "label"), [((0, 2), "toxic"), (("no", "bad"), "toxic"), (("yes", "no"), "no")]
+)
+def test_what_does_not_tell_whether_a_label_holds_is_refused(
+    bundles: Bundles, words: tuple[Any, Any], label: str
+) -> None:
+    wanted = f"has one label, '{label}', of which '.*' of the data does not tell whether it holds; wanted: "
+    with pytest.raises(InputError, match=wanted):
+        one_label(bundles, *words, label=label)
 
 
 def test_slices_tell_parts_apart(stub: Classifier) -> None:
@@ -245,6 +292,8 @@ def test_settings_that_mean_nothing_are_refused(stub: Classifier) -> None:
         evaluate(stub, labelled, draws=0)
     with pytest.raises(ConfigError, match="worst is -1; the least is 0"):
         evaluate(stub, labelled, worst=-1)
+    with pytest.raises(ConfigError, match="seed is -1; the least is 0"):
+        evaluate(stub, labelled, seed=-1)
     with pytest.raises(ConfigError, match="has its own config"):
         evaluate(stub, labelled, config=STUB)
 

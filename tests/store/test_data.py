@@ -8,7 +8,7 @@ import pytest
 
 from tonewise.config import StoreConfig
 from tonewise.errors import HubError, IntegrityError
-from tonewise.store.data import SplitName, fetch_split, files_of_split
+from tonewise.store.data import SplitName, class_names, fetch_split, files_of_split
 
 from .hub_server import Hub, Model
 
@@ -111,6 +111,60 @@ def test_what_cannot_be_had_is_told(hub: Hub, data: Model, wanted: SplitName, to
 )
 def test_each_layout_of_the_hub_is_known(names: list[str], config: str | None, wanted: int) -> None:
     assert files_of_split(names, SplitName("a/b", "test", config)) == names[:wanted]
+
+
+@pytest.mark.parametrize(
+    ("names", "config", "wanted"),
+    [
+        (["data/test.parquet", "other/test.parquet"], "default", "data/test.parquet"),
+        (["data/test.parquet", "other/test.parquet"], None, "data/test.parquet"),
+        (["other/test.parquet"], "default", None),
+    ],
+)
+def test_files_of_no_config_are_those_of_the_default_one(
+    names: list[str], config: str | None, wanted: str | None
+) -> None:
+    assert files_of_split(names, SplitName("a/b", "test", config)) == ([wanted] if wanted else [])
+
+
+@pytest.mark.parametrize(("names", "has"), [(["test.parquet"], "default"), (["b/test.parquet"], "b")])
+def test_files_of_another_config_are_not_taken(names: list[str], has: str) -> None:
+    told = rf"no Parquet file of split 'test' of config 'a'; configs with such a split: {has}"
+    with pytest.raises(HubError, match=told):
+        files_of_split(names, SplitName("a/b", "test", "a"))
+
+
+def test_a_config_that_only_the_conversion_has_is_found_there(hub: Hub, data: Model) -> None:
+    name = "plain/test/0000.parquet"
+    conversion = Model({name: b"plain"}, OTHER, lfs=(name,))
+    data.branches["refs/convert/parquet"] = conversion
+    found = fetch_split(SplitName("acme/feelings", "test", "plain", COMMIT))
+    assert [path.read_bytes() for path in found.paths] == [b"plain"]
+    assert found.converted
+
+
+def test_names_of_classes_are_those_of_the_column(tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    of = datasets.ClassLabel
+    features = {"text": datasets.Value("string"), "scenario": of(names=["home", "work"])}
+    features |= {"intent": of(names=["ask", "tell"]), "moods": datasets.List(of(names=["sad", "glad"]))}
+    rows = {"text": ["a"], "scenario": [0], "intent": [1], "moods": [[0, 1]]}
+    path = tmp_path / "x.parquet"
+    datasets.Dataset.from_dict(rows, features=datasets.Features(features)).to_parquet(path)
+    assert class_names(path, "intent") == ("ask", "tell")
+    assert class_names(path, "moods") == ("sad", "glad")
+    assert class_names(path, "text") == class_names(path, None) == class_names(path, "gone") == ()
+
+
+def test_older_versions_wrote_lists_of_classes_otherwise(tmp_path: Path) -> None:
+    pa = pytest.importorskip("pyarrow")
+    import pyarrow.parquet
+
+    one = {"names": ["sad", "glad"], "_type": "ClassLabel"}
+    told = {"info": {"features": {"a": [one], "b": {"feature": one, "_type": "Sequence"}}}}
+    table = pa.table({"a": [[0]]}).replace_schema_metadata({"huggingface": json.dumps(told)})
+    pyarrow.parquet.write_table(table, tmp_path / "x.parquet")
+    assert [class_names(tmp_path / "x.parquet", name) for name in "ab"] == [("sad", "glad")] * 2
 
 
 def test_a_config_must_be_told_where_several_have_the_split() -> None:

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import sys
+import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -13,11 +14,11 @@ from typing import Any
 from tonewise.cli.labels import read_files
 from tonewise.cli.texts import told_on_terminal
 from tonewise.config import Config
-from tonewise.errors import ConfigError
+from tonewise.errors import ConfigError, OutputError
 from tonewise.evaluate.audit import BASE, KINDS, Audit, Kind, Suspect
 from tonewise.evaluate.audit import audit as look_over
 from tonewise.source.labelled import Labels
-from tonewise.store.files import write_atomically
+from tonewise.store.files import reason, write_atomically
 
 WIDTH_OF_PIPES = 120
 JOINED = ", "
@@ -48,6 +49,8 @@ def audit(
     target = None if output is None else Path(output)
     if target is not None and target.suffix.lower() not in (".jsonl", ".csv"):
         raise ConfigError(f"{target}: its name tells no format; wanted: a name in .jsonl or .csv")
+    if target is not None:
+        _check_writable(target)
     labelled = read_files(files, config, labels)
     held = None if validation is None else read_files([validation], config, labels)
     with told_on_terminal() as progress:
@@ -58,6 +61,18 @@ def audit(
         print(json.dumps(found.to_json(rows), indent=2, ensure_ascii=False))
     else:
         _show(found, rows)
+
+
+def _check_writable(target: Path) -> None:
+    """Raise OutputError, before anything is read, where the file could not be written at the end."""
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=target.parent):
+            pass
+    except OSError as error:
+        raise OutputError(f"cannot write {target}: {reason(error)}") from None
+    if target.is_dir():
+        raise OutputError(f"cannot write {target}: is a directory")
 
 
 def _lines(found: Audit) -> str:

@@ -9,7 +9,7 @@ from tonewise.cli.texts import told_on_terminal
 from tonewise.config import Config
 from tonewise.evaluate.calibrate import Calibrated, calibrate
 from tonewise.evaluate.quality import Figure
-from tonewise.evaluate.words import interval, number
+from tonewise.evaluate.words import interval, left_out, number
 from tonewise.source.labelled import Labels
 from tonewise.store.writing import check_new_folder
 
@@ -22,7 +22,8 @@ def calibrate_model(
     labelled = read_files(data, config, labels)
     with told_on_terminal() as progress:
         done = calibrate(ref, labelled, Path(output), config=for_many(config), head=head, progress=progress)
-    print(f"{done.folder}  {done.digest}\n{_refitted(done)}\n{_measured(done)}")
+    told = [f"{done.folder}  {done.digest}", _refitted(done), _measured(done), *left_out(done.skipped)]
+    print("\n".join(told))
 
 
 def _refitted(done: Calibrated) -> str:

@@ -11,6 +11,7 @@ from tonewise.cli.statuses import NOT_REPRODUCED
 from tonewise.cli.texts import told_on_terminal
 from tonewise.config import Config
 from tonewise.evaluate.reproduce import Line, OnData, Reproduction, Wanted, reproduce
+from tonewise.evaluate.words import left_out
 from tonewise.source.labelled import Labels
 
 WIDTH_OF_PIPES = 120
@@ -61,14 +62,20 @@ def _show(found: Reproduction) -> None:
         told = f"{model['ref']}  head {model['head']}, {model['precision']} on {model['engine']}"
         console.print(Text(told, "bold"), soft_wrap=True)
         for part in found.parts:
-            console.print(Text(f"\n{part.data}: {part.rows:,} rows of {part.source}"), soft_wrap=True)
+            console.print(Text(f"\n{part.data}: {_rows(part)}"), soft_wrap=True)
             console.print(_figures(part))
+            for told in left_out(part.skipped):
+                console.print(Text(told, "yellow"), soft_wrap=True)
             for check in part.checks:
                 mark = "suspect" if check.suspect else "ok"
                 told = f"{mark:<8}{check.name}: {check.told}"
                 console.print(Text(told, "yellow" if check.suspect else "dim"), soft_wrap=True)
         console.print(Text(f"\n{_verdict(found)}", "bold"), soft_wrap=True)
     print("\n".join(line.rstrip() for line in captured.get().splitlines()))
+
+
+def _rows(part: OnData) -> str:
+    return f"{part.rows:,} rows of {part.source}" if part.source else "not read, as nothing of it is measured"
 
 
 def _figures(part: OnData) -> Any:
@@ -86,7 +93,7 @@ def _figures(part: OnData) -> Any:
 
 def _cells(line: Line) -> Iterator[str]:
     yield line.claim.name
-    yield _value(line, line.claim.value)
+    yield line.claim.written or _value(line, line.claim.value)
     yield "—" if line.measured is None else _value(line, line.measured)
     yield "—" if line.points is None else f"{line.points:+.2f}"
     yield VERDICTS[line.within]
@@ -102,4 +109,4 @@ def _verdict(found: Reproduction) -> str:
     measured = [line for line in found.lines if line.within is not None]
     told = f"{len(within)} of {len(measured)} figures are within ±{found.tolerance:g} points of the card's"
     left = len(found.lines) - len(measured)
-    return f"{told}; {left} of other kinds were not measured" if left else told
+    return f"{told}; {left} could not be measured" if left else told

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from tonewise.classifier import Classifier
 from tonewise.errors import ConfigError, InputError, ModelError, RowError
 from tonewise.head import Head, HeadPrediction, Prediction
+from tonewise.source import Example
 from tonewise.source.labelled import Labelled
 
 Progress = Callable[[str], None]
@@ -18,6 +19,7 @@ NAMED = 12
 PART = 512
 """Answers that become arrays together, which are a tenth of their size."""
 GENERIC = re.compile(r"LABEL_\d+")
+YES, NO = frozenset(("1", "true", "yes")), frozenset(("0", "false", "no"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,11 @@ class Answers:
         first: NDArray[np.int64] = np.where(self.found.any(axis=1), self.found.argmax(axis=1), -1)
         return first
 
+    def right(self, gold: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """bool[N]: the texts answered just as bool[N, L] has it; an abstained answer is right of none."""
+        exact: NDArray[np.bool_] = (gold == self.found).all(axis=1) & ~self.abstained
+        return exact
+
 
 def choose_head(classifier: Classifier, name: str | None) -> Head:
     """The head of that name, or the only one. Raises ConfigError, ModelError for one without labels."""
@@ -50,7 +57,7 @@ def choose_head(classifier: Classifier, name: str | None) -> Head:
     if not heads:
         raise ModelError(f"{ref} has no head, so there are no labels to compare with")
     if name is None and len(heads) > 1:
-        raise ConfigError(f"{ref} has several heads: {', '.join(heads)}; name one with --head")
+        raise ConfigError(f"{ref} has several heads: {', '.join(heads)}; name one: REF#HEAD")
     if name is not None and name not in heads:
         raise ConfigError(f"{ref}: no head '{name}'; it has {', '.join(heads)}")
     head = heads[name] if name is not None else next(iter(heads.values()))
@@ -59,18 +66,22 @@ def choose_head(classifier: Classifier, name: str | None) -> Head:
     return head
 
 
-def in_labels_of(head: Head, labelled: Labelled, ref: str) -> Labelled:
+def in_labels_of(head: Head, labelled: Labelled, ref: str, remedy: str = "--map FILE") -> Labelled:
     """The same set with its targets in the head's labels, in their order: float32[N, L].
 
-    Raises InputError for a label of the set that the head does not answer, naming both lists, and for a
-    set with several labels a text where the head gives one.
+    Of a head with one label a set may also tell whether it holds: 0 or 1, false or true, no or yes.
+    `remedy` is what a user has who must map labels, "" for nothing. Raises InputError for a label of the
+    set that the head does not answer, naming both lists, and for a set with several labels a text where the
+    head gives one.
     """
     if labelled.kind == "multi" and not head.is_multi_label:
         told = "the data has several labels a text, and the head gives one"
-        raise InputError(f"{ref}: head '{head.name}': {told}; leave the label separator out")
+        raise InputError(f"{ref}: head '{head.name}': {told}; wanted: data of one label a text")
     unknown = [name for name in labelled.names if name not in head.labels]
+    if unknown and len(head.labels) == 1 and head.is_multi_label:
+        labelled, unknown = _of_one_label(head, labelled, ref), []
     if unknown:
-        raise InputError(_misfit(head, labelled.names, unknown[0], ref))
+        raise InputError(_misfit(head, labelled.names, unknown[0], ref, remedy))
     places = [head.labels.index(name) for name in labelled.names]
     targets = np.zeros((len(labelled), len(head.labels)), np.float32)
     targets[:, places] = labelled.targets
@@ -112,6 +123,21 @@ def answer(
     return labelled.take(kept), _joined(parts), skipped
 
 
+def at_its_place(error: RowError, labelled: Labelled) -> tuple[int, RowError]:
+    """Of an error that a Classifier raised for these texts: the row, and the error with the row's place.
+
+    It numbers texts as they were given to it, from 1; a person finds a row by its file and line.
+    """
+    row = int(error.where.removeprefix("text ")) - 1
+    _, (_, cause) = error.__reduce__()
+    return row, RowError(place_of(labelled.examples[row]), cause)
+
+
+def place_of(example: Example) -> str:
+    """Where a person finds a row; by its id where nothing else is known."""
+    return example.where or f"text {example.id}"
+
+
 def _arrays(head: Head, given: Sequence[Prediction]) -> Answers:
     answers = [one.heads[head.name] for one in given]
     return Answers(
@@ -131,13 +157,45 @@ def _labels(one: HeadPrediction) -> tuple[str | None, ...]:
     return (one.label,) if one.labels is None else one.labels
 
 
-def _misfit(head: Head, names: Sequence[str], unknown: str, ref: str) -> str:
+def _of_one_label(head: Head, labelled: Labelled, ref: str) -> Labelled:
+    """A set that tells of each text whether the head's only label holds, as one of any number of labels."""
+    (label,) = head.labels
+    holds = [one_label_holds(name, label) for name in labelled.names]
+    if None in holds:
+        unknown = labelled.names[holds.index(None)]
+        wanted = f"wanted: '{label}' or none, or 1 or 0, true or false, yes or no"
+        raise InputError(
+            f"{ref}: head '{head.name}' has one label, '{label}', of which '{unknown[:40]}' of the data "
+            f"does not tell whether it holds; {wanted}"
+        )
+    targets = labelled.targets[:, [bool(one) for one in holds]].sum(axis=1, keepdims=True)
+    targets = np.minimum(targets, np.float32(1))
+    examples = (
+        replace(one, labels=(label,) if held else ())
+        for one, held in zip(labelled.examples, targets[:, 0] > 0.5, strict=True)
+    )
+    return replace(labelled, examples=tuple(examples), names=(label,), targets=targets, kind="multi")
+
+
+def one_label_holds(name: str, label: str) -> bool | None:
+    """Whether a set's name for a class says that a head's only label holds; None where it does not tell."""
+    told, own = name.lower(), label.lower()
+    if told == own:
+        return True
+    if own in NO or told not in YES | NO:  # of a label "no" yes and no have two meanings
+        return None
+    return told in YES
+
+
+def _misfit(head: Head, names: Sequence[str], unknown: str, ref: str, remedy: str) -> str:
     if all(GENERIC.fullmatch(label) for label in head.labels):
         what = f"the labels of head '{head.name}' have no names ({_listed(head.labels)})"
-        return f"{ref}: {what}, and the data has {_listed(names)}; name them with --map FILE"
+        todo = f"name them with {remedy}" if remedy else "write those in the data"
+        return f"{ref}: {what}, and the data has {_listed(names)}; {todo}"
     what = f"head '{head.name}' does not know the label '{unknown[:40]}' of the data"
     both = f"it has {_listed(head.labels)}, and the data {_listed(names)}"
-    return f"{ref}: {what}; {both}; map one to the other with --map FILE"
+    todo = f"map one to the other with {remedy}" if remedy else "write the model's labels in the data"
+    return f"{ref}: {what}; {both}; {todo}"
 
 
 def _listed(names: Sequence[str]) -> str:

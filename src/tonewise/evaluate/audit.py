@@ -3,12 +3,14 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 
 from tonewise.classifier import Classifier
 from tonewise.config import Config
+from tonewise.errors import RowError
+from tonewise.evaluate.answers import at_its_place
 from tonewise.evaluate.near_duplicates import near_pairs
 from tonewise.source.checks import Finding, check, is_empty, same_texts
 from tonewise.source.labelled import Labelled
@@ -32,6 +34,7 @@ NEAR = 0.8
 SHARES = frozenset(("imbalance", "rare_label", "label_spelling", "many_labels", "one_label", "same_text"))
 
 Progress = Callable[[str], None]
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,12 +124,13 @@ def audit(
     agreement = None
     with Classifier.load(base, config=config) as classifier:
         progress(f"tokenizing {len(labelled):,} texts")
-        encodings = classifier.encode(labelled.texts)
+        encodings = _located(labelled, lambda: classifier.encode(labelled.texts))
         tokens = [one.n_tokens for one in encodings]
         suspects += _unfit(labelled, tokens, classifier.tokenizer.max_length)
         if not any(one.severity == "fatal" for one in findings):
             progress(f"computing {len(labelled):,} vectors")
-            found = find_label_errors(labelled, classifier.embed(encodings), progress)
+            vectors = _located(labelled, lambda: classifier.embed(encodings))
+            found = find_label_errors(labelled, vectors, progress)
             suspects += _label_errors(labelled, found.rows, found.scores, found.quality)
             agreement = _agreement(labelled, found.scores)
         ref, digest = classifier.bundle.ref, classifier.bundle.digest
@@ -134,6 +138,14 @@ def audit(
     suspects.sort(key=lambda one: places[one.kind])
     whole = tuple(one for one in findings if one.code in SHARES)
     return Audit(len(labelled), labelled.names, ref, digest, agreement, whole, tuple(suspects))
+
+
+def _located(labelled: Labelled, ask: Callable[[], Made]) -> Made:
+    """What a Classifier makes of all texts; an error names the row as a person finds it."""
+    try:
+        return ask()
+    except RowError as error:
+        raise at_its_place(error, labelled)[1] from None
 
 
 def _suspect(labelled: Labelled, row: int, kind: Kind, **told: Any) -> Suspect:

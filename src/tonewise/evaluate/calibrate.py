@@ -11,16 +11,16 @@ from tonewise import metrics
 from tonewise.calibration import fit_temperature, fit_thresholds
 from tonewise.classifier import Classifier
 from tonewise.config import Config
-from tonewise.errors import ConfigError, InputError, ModelError
-from tonewise.evaluate.answers import Progress, choose_head, in_labels_of
-from tonewise.evaluate.quality import Figure, Rows, measured
+from tonewise.errors import ConfigError, InputError, ModelError, RowError
+from tonewise.evaluate.answers import Progress, at_its_place, choose_head, in_labels_of, place_of
+from tonewise.evaluate.quality import Figure, Rows, check_least, measured
+from tonewise.evaluate.stale_figures import without_figures
 from tonewise.head import Head, sigmoid, softmax
 from tonewise.source.labelled import Labelled
 from tonewise.source.split import folds
 from tonewise.store import HeadSpec
 from tonewise.store.manifest import BEHAVIOURS
 from tonewise.store.writing import check_new_folder, copy_files, new_folder, pinned_files, write_manifest
-from tonewise.tokenizer import Text
 
 LEAST_ROWS = 20
 CARD = "README.md"
@@ -55,6 +55,7 @@ class Calibrated:
     before, after  with what the model had, and with what one half of the texts gave; both on the other half
     old, new       what the model had, and what is written: fitted on all rows
     fitted, held   rows of the two halves
+    skipped        why rows were left out, a line each
     """
 
     folder: Path
@@ -66,6 +67,7 @@ class Calibrated:
     new: Fit
     fitted: int
     held: int
+    skipped: tuple[str, ...] = ()
 
 
 def calibrate(
@@ -82,37 +84,37 @@ def calibrate(
 
     Where several labels may hold, thresholds of the best F1 follow, a label without support keeping its
     own. Half of the texts, stratified by hash, gives what is measured on the other half; what is written
-    is fitted on all. Logits of a text's windows are averaged. The bundle has the heads that `ref` selects;
-    activation ranges and agreement stay, and so does `abstain_below`, which then asks for another share.
+    is fitted on all. The bundle has the heads that `ref` selects; activation ranges and agreement stay, and
+    so does `abstain_below`, which then asks for another share. Its card loses the figures of the head that
+    its front matter states, and tells those that were measured here.
 
     Raises InputError for fewer than 20 rows and for labels that are not the model's, ModelError for a head
-    that is mapped or has no labels, ConfigError for settings, RowError for a text that cannot be answered,
-    OutputError when `output` is there already or cannot be written, and what `Classifier.load` raises.
+    that is mapped or has no labels, ConfigError for settings, RowError for a text that cannot be answered
+    unless the config says `on_error=skip`, OutputError when `output` is there already or cannot be written,
+    and what `Classifier.load` raises.
     """
     config = config or Config()
-    if draws < 1:
-        raise ConfigError(f"draws is {draws}; the least is 1")
-    if config.head.map is not None:
-        raise ConfigError("calibrate fits a model's own labels; leave the map out, and map what it writes")
-    if len(labelled) < LEAST_ROWS:
-        raise InputError(f"{len(labelled)} rows are too few to calibrate on; give at least {LEAST_ROWS}")
+    _check_settings(config, draws)
+    _check_rows(labelled)
     check_new_folder(output)
     with Classifier.load(ref, config=config) as classifier:
         chosen = choose_head(classifier, head)
         _check_unmapped(chosen, classifier.bundle.ref)
-        known = in_labels_of(chosen, labelled, classifier.bundle.ref)
-        halves = folds(known, 2)
-        logits = _logits(classifier, chosen.name, known.texts, progress)
+        known = in_labels_of(chosen, labelled, classifier.bundle.ref, remedy="")
+        rows, logits, skipped = _logits(classifier, chosen.name, known, progress)
+    _check_rows(known := known.take(rows), skipped)
+    halves = folds(known, 2)
     progress("fitting")
     scored = _Scored(chosen, logits, known)
     some, others = halves
     old = Fit(chosen.spec.temperature, _thresholds(chosen) if chosen.is_multi_label else None)
     before, after = (scored.measured(fit, others, draws) for fit in (old, scored.fit(some)))
     new = scored.fit(np.arange(len(known)))
-    done = Calibrated(output, "", chosen.name, before, after, old, new, len(some), len(others))
+    left_out = tuple(str(error) for error in (*labelled.skipped, *skipped))
+    done = Calibrated(output, "", chosen.name, before, after, old, new, len(some), len(others), left_out)
     with new_folder(output) as folder:
         copy_files(classifier.bundle, folder)
-        _add_to_card(folder / CARD, done, known.fingerprint())
+        _mend_card(folder / CARD, done, known.fingerprint(), alone=len(classifier.bundle.heads) == 1)
         digest = _write(classifier, folder, chosen, new)
     return replace(done, digest=digest)
 
@@ -150,13 +152,29 @@ class _Scored:
             found = metrics.one_hot(best, gold.shape[1])
             told, correct = scores.max(axis=1), gold[np.arange(len(best)), best]
 
-        def of(statistic: Callable[[Rows], float]) -> Figure:
-            return measured(statistic, len(rows), draws=draws, seed=0)
+        def of(name: str, statistic: Callable[[Rows], float]) -> Figure:
+            return measured(statistic, len(rows), draws=draws, seed=0, name=name)
 
         return Measured(
-            of(lambda some: metrics.ece(told[some].ravel(), correct[some].ravel())),
-            of(lambda some: metrics.macro_f1(gold[some], found[some])),
+            of("ece", lambda some: metrics.ece(told[some].ravel(), correct[some].ravel())),
+            of("macro_f1", lambda some: metrics.macro_f1(gold[some], found[some])),
         )
+
+
+def _check_settings(config: Config, draws: int) -> None:
+    check_least(("draws", draws, 1))
+    if config.head.map is not None:
+        raise ConfigError("calibrate fits a model's own labels; leave the map out, and map what it writes")
+    if config.tokenizer.too_long == "window":
+        why = "users get the scores of a text's windows pooled, and a temperature comes before that"
+        raise ConfigError(f"calibrate cannot fit too_long=window: {why}; choose truncate or error")
+
+
+def _check_rows(labelled: Labelled, skipped: Sequence[RowError] = ()) -> None:
+    if len(labelled) < LEAST_ROWS:
+        why = f"; {len(skipped):,} were skipped, the first: {skipped[0]}" if skipped else ""
+        told = f"{len(labelled)} rows are too few to calibrate on; give at least {LEAST_ROWS}"
+        raise InputError(f"{told}{why}")
 
 
 def _check_unmapped(head: Head, ref: str) -> None:
@@ -169,28 +187,68 @@ def _thresholds(head: Head) -> tuple[float, ...]:
     return tuple(head.spec.thresholds or (0.5,) * len(head.labels))
 
 
-def _logits(classifier: Classifier, head: str, texts: Sequence[Text], progress: Progress) -> Floats:
-    parts = []
-    for start in range(0, len(texts), PART):
-        parts.append(classifier.logits(texts[start : start + PART])[head])
-        progress(f"answered {start + len(parts[-1]):,} of {len(texts):,} texts")
-    return np.concatenate(parts)
+def _logits(
+    classifier: Classifier, head: str, labelled: Labelled, progress: Progress
+) -> tuple[list[int], Floats, list[RowError]]:
+    """The rows that could be answered, their logits, and what was skipped."""
+    skip = classifier.config.run.on_error == "skip"
+    rows: list[int] = []
+    parts: list[Floats] = []
+    skipped: list[RowError] = []
+    for start in range(0, len(labelled), PART):
+        end = min(start + PART, len(labelled))
+        kept, logits, lost = _of_part(classifier, head, labelled.take(range(start, end)), skip=skip)
+        rows += [start + row for row in kept]
+        parts.append(logits)
+        skipped += lost
+        progress(f"answered {end:,} of {len(labelled):,} texts")
+    return rows, np.concatenate(parts), skipped
 
 
-def _add_to_card(card: Path, of: Calibrated, fingerprint: str) -> None:
-    """Say in a card that is there that its figures are of other scores, and which they are now."""
+def _of_part(
+    classifier: Classifier, head: str, part: Labelled, *, skip: bool
+) -> tuple[list[int], Floats, list[RowError]]:
+    kept, skipped = list(range(len(part))), []
+    if skip:  # all that cannot be read at once, so that below only failures of the engine are left
+        read = classifier.tokenizer.encode_each(part.texts)
+        told = zip(part.examples, read, strict=True)
+        skipped = [RowError(place_of(one), fault) for one, fault in told if isinstance(fault, InputError)]
+        kept = [row for row in kept if not isinstance(read[row], InputError)]
+    while kept:
+        some = part.take(kept)
+        try:
+            return kept, classifier.logits(some.texts)[head], skipped
+        except RowError as error:
+            row, placed = at_its_place(error, some)
+            if not skip:
+                raise placed from None
+            skipped.append(placed)
+            del kept[row]
+    return [], np.zeros((0, len(part.names)), np.float32), skipped
+
+
+def _mend_card(card: Path, of: Calibrated, fingerprint: str, *, alone: bool) -> None:
+    """Tell the figures of the new scores in a card that is there, and leave out those of the old ones.
+
+    Where the head is the only one (`alone`) all that the front matter states is of the old ones.
+    """
     if not card.is_file():
         return
+    # a card may be in any encoding; what is not understood is kept as it is
+    text = card.read_text("utf-8", errors="surrogateescape")
+    mended = without_figures(text, None if alone else of.head)
+    gone = " The figures of it that the front matter stated are left out." if mended != text else ""
     told = [f"temperature {of.old.temperature:.4g} → {of.new.temperature:.4g}"]
     if of.new.thresholds is not None:
         told.append("thresholds of the best F1")
     card.write_text(
-        f"{card.read_text('utf-8').rstrip()}\n\n## Calibrated again: head {of.head}\n\n"
+        f"{mended.rstrip()}\n\n## Calibrated again: head {of.head}\n\n"
         f"By `tonewise calibrate`, on {of.fitted + of.held:,} rows ({fingerprint}): {', '.join(told)}. "
         f"Fitted on half of them, on the other ECE {of.before.ece.value:.4f} → {of.after.ece.value:.4f}, "
         f"macro F1 {of.before.macro_f1.value:.4f} → {of.after.macro_f1.value:.4f}. "
-        "What stands above was measured before.\n",
+        f"What stands above was measured before.{gone}\n",
         "utf-8",
+        errors="surrogateescape",
     )
 
 

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -57,9 +57,11 @@ class Claim:
     name      as the card writes it
     metric    accuracy | f1 | precision | recall | auc | loss; None for one that is not measured here
     average   macro | micro | weighted, where the card says
-    value     a share from 0 to 1; of a loss nats; of what is not measured here, as it stands
+    value     a share from 0 to 1; of a loss nats; of what is not measured here, as it stands; nan where the
+              card states no number
     decimals  digits after the point of `value` that the card states
     head      the head that it is of, where the card says
+    written   what the card states instead of a number
     """
 
     name: str
@@ -70,21 +72,30 @@ class Claim:
     data: DataName
     verified: bool = False
     head: str | None = None
+    written: str | None = None
 
 
 def read_claims(path: Path, ref: str) -> tuple[Claim, ...]:
     """The figures in the YAML front matter of a model card (Hugging Face's model card metadata).
 
-    A share may be written as one (0.938) or in percent (93.8, "93.8%"). Raises ModelError for a card
-    without figures, or one that cannot be read.
+    A share may be written as one (0.938) or in percent (93.8, "93.8%"). What is no number is for
+    `check_numbers` to refuse, once it is known which figures are wanted. Raises ModelError for a card without
+    figures, or one that cannot be read.
     """
     block = front_block(path)
     if block is None:
         raise ModelError(f"{ref}: {_why(path)}, so there are no stated figures to reproduce")
-    claims = tuple(_claims(_index(block, ref), ref))
+    claims = tuple(_claims(_index(block, ref)))
     if not claims:
         raise ModelError(f"{ref}: its card states no figure in model-index, so there is none to reproduce")
     return claims
+
+
+def check_numbers(claims: Iterable[Claim], ref: str) -> None:
+    """Raise ModelError for the first figure of a kind measured here that is no number."""
+    for claim in claims:
+        if claim.metric is not None and claim.written is not None:
+            raise ModelError(f"{ref}: '{claim.name}' of its card is {claim.written!r}; a number is wanted")
 
 
 def _why(path: Path) -> str:
@@ -106,17 +117,22 @@ def _index(block: str, ref: str) -> list[Any]:
     return _list(found)
 
 
-def _claims(index: list[Any], ref: str) -> Iterator[Claim]:
+def _claims(index: list[Any]) -> Iterator[Claim]:
     for model in index:
         for result in _list(_table(model).get("results")):
             data = _data(_table(_table(result).get("dataset")))
-            task = _text(_table(_table(result).get("task")).get("name"))
-            head = task.removeprefix(HEAD) if task.startswith(HEAD) else None
+            head = head_of(result)
             for metric in _list(_table(result).get("metrics")):
-                yield replace(_claim(_table(metric), data, ref), head=head)
+                yield replace(_claim(_table(metric), data), head=head)
 
 
-def _claim(metric: Mapping[str, Any], data: DataName, ref: str) -> Claim:
+def head_of(result: Any) -> str | None:
+    """The head that a result of `model-index` is of, where its task's name says it."""
+    task = _text(_table(_table(result).get("task")).get("name"))
+    return task.removeprefix(HEAD) if task.startswith(HEAD) else None
+
+
+def _claim(metric: Mapping[str, Any], data: DataName) -> Claim:
     kind, name = str(metric.get("type") or "").strip(), _text(metric.get("name"))
     told = " ".join(str(metric.get(key) or "") for key in ("type", "name", "config", "args")).lower()
     average = next((one for one in AVERAGES if one in told), None)
@@ -124,18 +140,19 @@ def _claim(metric: Mapping[str, Any], data: DataName, ref: str) -> Claim:
     for word in AVERAGES:
         plain = plain.replace(f"_{word}", "").replace(f"{word}_", "")
     known = METRICS.get(plain)
-    value, decimals = _value(
-        metric.get("value"), known not in (None, "loss"), f"{ref}: '{name or kind}' of its card"
-    )
-    return Claim(name or kind or "?", known, average, value, decimals, data, metric.get("verified") is True)
+    stated = metric.get("value")
+    value, decimals = _value(stated, known not in (None, "loss"))
+    written = str(stated)[:40] if math.isnan(value) else None
+    verified = metric.get("verified") is True
+    return Claim(name or kind or "?", known, average, value, decimals, data, verified, written=written)
 
 
-def _value(value: Any, is_share: bool, what: str) -> tuple[float, int]:
-    """A stated number, and how many digits after its point; percent as a share."""
+def _value(value: Any, is_share: bool) -> tuple[float, int]:
+    """A stated number, and how many digits after its point; percent as a share. nan for no number."""
     match = None if isinstance(value, bool) else NUMBER.match(str(value))
     number = float(match[1]) if match else math.nan
     if match is None or not math.isfinite(number):
-        raise ModelError(f"{what} is {str(value)[:40]!r}; a number is wanted")
+        return math.nan, 0
     decimals = 0 if "e" in match[1].lower() else len(match[1].partition(".")[2])
     if not is_share or (not match[2] and number <= 1):
         return number, decimals

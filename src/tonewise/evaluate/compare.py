@@ -16,9 +16,9 @@ from tonewise.classifier import Classifier
 from tonewise.config import Config, HeadConfig
 from tonewise.engines import ENGINES, choose_threads
 from tonewise.errors import ConfigError
-from tonewise.evaluate.answers import Progress
+from tonewise.evaluate.answers import Progress, choose_head, in_labels_of
 from tonewise.evaluate.evaluation import Evaluation, evaluate
-from tonewise.evaluate.quality import Figure, Statistic, statistics
+from tonewise.evaluate.quality import Figure, Statistic, check_least, statistics
 from tonewise.metrics import Interval, mcnemar, paired_bootstrap
 from tonewise.source.labelled import Labelled
 
@@ -140,9 +140,7 @@ class _Seen:
 
     def right(self) -> NDArray[np.bool_]:
         """bool[N]: the texts that are answered exactly."""
-        gold, answers = self.evaluation.gold, self.evaluation.answers
-        found: NDArray[np.bool_] = (gold.gold == answers.found).all(axis=1)
-        return found
+        return self.evaluation.answers.right(self.evaluation.gold.gold)
 
     def figure(self, name: str) -> Figure:
         found = self.evaluation.figures
@@ -173,6 +171,7 @@ def compare(  # noqa: PLR0913
     """
     if len(models) < 2:
         raise ConfigError(f"{len(models)} model to compare; name two or more")
+    check_least(("draws", draws, 1), ("seed", seed, 0))
     config, timing = config or Config(), timing or Timing()
     config = replace(config, run=replace(config.run, on_error="stop"))
     candidates = [one if isinstance(one, Candidate) else Candidate(one) for one in models]
@@ -202,6 +201,7 @@ def _answered(
     streams = config.engine.streams or choose_threads(config.engine.threads)
     many = replace(config, engine=replace(config.engine, streams=streams))
     with Classifier.load(one.ref, config=_config_for(one, many)) as classifier:
+        in_labels_of(choose_head(classifier, None), labelled, one.ref, remedy=f"--map {one.ref}=FILE")
         found = evaluate(classifier, labelled, worst=0, draws=draws, seed=seed, progress=told)
         files = classifier.bundle.manifest.files
     return _Seen(one, found, sum(file.size for file in files.values()))

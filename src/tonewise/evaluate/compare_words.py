@@ -9,7 +9,8 @@ from tonewise.metrics import Interval
 
 BEST = "▸ "
 LEGEND = (
-    "Intervals hold 95% of {draws:,} bootstrap samples of the rows. Beside the best by {leading} (▸): the "
+    "Intervals hold 95% of {draws:,} bootstrap samples of the rows; that of ECE is the basic one, as chance "
+    "only adds to it. Beside the best by {leading} (▸): the "
     "difference in points, its interval, and p, the chance of such a difference between models that are "
     "alike: McNemar's exact test for accuracy, a paired bootstrap for macro F1; each p is its pair's own.",
     "Speed: medians of {rounds} turns over {timed:,} of the texts, each turn in a process of its own. "

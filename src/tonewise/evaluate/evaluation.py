@@ -136,9 +136,7 @@ def evaluate(  # noqa: PLR0913
     for settings, ModelError for a model without labels, InputError for labels that are not the model's
     and for an unknown column, RowError for a text that cannot be answered, and what `Classifier.load` raises.
     """
-    for name, value in (("worst", worst), ("draws", draws)):
-        if value < (name == "draws"):
-            raise ConfigError(f"{name} is {value}; the least is {int(name == 'draws')}")
+    quality.check_least(("worst", worst, 0), ("draws", draws, 1), ("seed", seed, 0))
     check_columns(slices, labelled)
     if isinstance(model, Classifier):
         if config is not None:
@@ -173,12 +171,13 @@ def _evaluated(
     statistics = quality.statistics(gold, answers, multi_label=several)
     chance = {"draws": wanted.draws, "seed": wanted.seed}
     by_label, auroc = quality.of_labels(gold, answers)
+    measured = quality.measured
     in_slices = {name: statistics[name] for name in IN_SLICES[several]}
     return Evaluation(
         model=_model_facts(classifier, head),
         data=_data_facts(labelled, files),
         made={"date": datetime.now(UTC).isoformat(timespec="seconds"), **_versions(), **chance},
-        figures={name: quality.measured(one, len(gold), **chance) for name, one in statistics.items()},
+        figures={name: measured(one, len(gold), name=name, **chance) for name, one in statistics.items()},
         labels=head.labels,
         multi_label=several,
         by_label=by_label,

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tonewise import metrics
+from tonewise.errors import ConfigError
 from tonewise.evaluate.answers import Answers
 from tonewise.metrics import Interval, LabelFigures, Reliability
 from tonewise.source.labelled import Labelled
@@ -18,15 +19,23 @@ Statistic = Callable[[Rows], float]
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A measured value, and its 95% bootstrap interval."""
+    """A measured value, and its 95% bootstrap interval, in which it lies."""
 
     value: float
     interval: Interval
 
 
-def measured(statistic: Statistic, n: int, *, draws: int, seed: int) -> Figure:
-    """A statistic of all `n` rows, and of `draws` samples of them."""
-    return Figure(statistic(np.arange(n)), metrics.bootstrap(statistic, n, draws=draws, seed=seed))
+def measured(statistic: Statistic, n: int, *, draws: int, seed: int, name: str = "") -> Figure:
+    """A statistic of all `n` rows, and of `draws` samples of them; `name` tells whether it is an ECE."""
+    interval = metrics.basic_bootstrap if name == "ece" else metrics.bootstrap
+    return Figure(statistic(np.arange(n)), interval(statistic, n, draws=draws, seed=seed))
+
+
+def check_least(*told: tuple[str, int, int]) -> None:
+    """Raise ConfigError for a setting under its least, each as its name, its value and the least."""
+    for name, value, least in told:
+        if value < least:
+            raise ConfigError(f"{name} is {value}; the least is {least}")
 
 
 def statistics(labelled: Labelled, answers: Answers, *, multi_label: bool) -> Mapping[str, Statistic]:
@@ -63,7 +72,7 @@ def _of_one(labelled: Labelled, answers: Answers) -> dict[str, Statistic]:
 
 def _of_several(labelled: Labelled, answers: Answers) -> dict[str, Statistic]:
     gold, found = labelled.gold, answers.found
-    right = (gold == found).all(axis=1)
+    right = answers.right(gold)
 
     def hits(rows: Rows) -> tuple[Rows, Rows, Rows]:
         return metrics.hits(gold[rows], found[rows])

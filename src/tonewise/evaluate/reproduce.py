@@ -1,5 +1,6 @@
 """`reproduce`: the figures that a model's own card states, measured again on the data that it names."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import groupby
@@ -9,12 +10,13 @@ from typing import Any
 from tonewise.classifier import Classifier
 from tonewise.config import Config
 from tonewise.errors import ConfigError, HubError, InputError, ModelError
-from tonewise.evaluate.answers import Progress, answer, choose_head, in_labels_of
-from tonewise.evaluate.claims import Claim, DataName, read_claims
+from tonewise.evaluate.answers import NAMED, Progress, answer, choose_head, in_labels_of
+from tonewise.evaluate.claims import Claim, DataName, check_numbers, read_claims
 from tonewise.evaluate.definitions import definitions
 from tonewise.evaluate.suspects import Check, checks
 from tonewise.head import Head
 from tonewise.source.labelled import Data, Labelled, Labels, read_labelled
+from tonewise.source.table import listed
 from tonewise.store import Bundle
 from tonewise.store.data import SplitName, class_names, fetch_split
 
@@ -42,13 +44,18 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class OnData:
-    """The figures that the card states of one split, and what may explain those that are missed."""
+    """The figures that the card states of one split, and what may explain those that are missed.
+
+    source   where the rows are from; "" where none of the figures is measured here, so that none was read
+    skipped  why rows were left out, a line each
+    """
 
     data: DataName
     source: str
     rows: int
     lines: tuple[Line, ...]
     checks: tuple[Check, ...]
+    skipped: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,21 +81,28 @@ class Reproduction:
         return all(line.within is not False for line in self.lines)
 
     def to_json(self) -> dict[str, Any]:
-        """For `json.dumps`."""
-        return {**asdict(self), "reproduced": self.reproduced}
+        """For `json.dumps`; what is not a number is None."""
+        written = json.dumps({**asdict(self), "reproduced": self.reproduced})
+        table: dict[str, Any] = json.loads(written, parse_constant=lambda name: None)  # JSON has no nan
+        return table
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which of the card's data is meant, where it names several: a part of its name, and its split."""
+    """Which of the card's data is meant, where it names several: a part of its name, its split and config."""
 
     dataset: str | None = None
     split: str | None = None
+    config: str | None = None
 
     def includes(self, data: DataName) -> bool:
-        """Whether that data is meant; a card may leave its split untold."""
+        """Whether that data is meant; a card may leave its split and its config untold."""
         named = self.dataset is None or self.dataset.lower() in f"{data.type} {data.name}".lower()
-        return named and self.split in (None, data.split or self.split)
+        return (
+            named
+            and self.split in (None, data.split or self.split)
+            and self.config in (None, data.config or self.config)
+        )
 
 
 def reproduce(  # noqa: PLR0913
@@ -104,9 +118,10 @@ def reproduce(  # noqa: PLR0913
 ) -> Reproduction:
     """Measure what the card's `model-index` states, on `data` or on the data that the card names.
 
-    Labels of the data are the model's, or the numbers 0 to L - 1 in the model's order. Data that the card
-    names is fetched by commit and pinned, unless offline. A figure with several meanings (F1) counts in the
-    usual one, and where only another one fits, in that, which is then told.
+    Labels of the data are the model's, or the numbers 0 to L - 1 in the model's order; of a model with one
+    label 1 and 0 say whether it holds. Data that the card names is fetched by commit and pinned, unless
+    offline, and only where a figure of it is of a kind that is measured here. A figure with several meanings
+    (F1) counts in the usual one, and where only another one fits, in that, which is then told.
 
     Raises ConfigError for settings, ModelError for a card without figures and for a model that cannot be
     had, InputError for data that is needed and not here, naming it, or that does not fit the model's labels.
@@ -117,19 +132,26 @@ def reproduce(  # noqa: PLR0913
     with Classifier.load(ref, config=config) as classifier:
         own = choose_head(classifier, head)
         claims = _meant(_claims_of(own.name, classifier.bundle), wanted)
-        named = _by_data(claims)
-        if data is not None and len(named) > 1:
-            told = "; ".join(str(one) for one, _ in named)
-            raise ConfigError(f"the card has figures of several data: {told}; name one (--dataset, --split)")
+        check_numbers(claims, classifier.bundle.ref)
+        known = dict.fromkeys(claim.data for claim in claims if claim.metric is not None)
+        if data is not None and len(known) > 1:
+            told = "; ".join(map(str, known))
+            options = "--dataset, --dataset-config, --split"
+            raise ConfigError(f"the card has figures of several data: {told}; name one ({options})")
         parts = []
-        for name, some in named:
+        for name, some in _by_data(claims):
+            if name not in known:
+                parts.append(OnData(name, "", 0, tuple(_line(claim, {}, tolerance) for claim in some), ()))
+                continue
             progress(f"reading {name}")
-            labelled, source, note = _read(name, data, config, labels, own)
-            fitting = in_labels_of(own, labelled, classifier.bundle.ref)
-            parts.append(_measured(classifier, own, fitting, (name, source), some, tolerance, progress))
-            if note:
-                parts[-1] = replace(parts[-1], checks=(Check("data", True, note), *parts[-1].checks))
-        return Reproduction(_model(classifier, own), tolerance, tuple(parts))
+            read = _read(name, data, config, labels, own)
+            fitting = replace(read, labelled=in_labels_of(own, read.labelled, classifier.bundle.ref))
+            parts.append(_measured(classifier, own, fitting, name, some, tolerance, progress))
+        found = Reproduction(_model(classifier, own), tolerance, tuple(parts))
+    if all(line.measured is None for line in found.lines):
+        told = ", ".join(dict.fromkeys(line.claim.name for line in found.lines))
+        raise ModelError(f"none of the card's figures ({told}) is one that is measured here")
+    return found
 
 
 def _claims_of(head: str, bundle: Bundle) -> list[Claim]:
@@ -146,9 +168,8 @@ def _meant(claims: Sequence[Claim], wanted: Wanted) -> list[Claim]:
     if not found:
         has = "; ".join(str(name) for name in dict.fromkeys(claim.data for claim in claims))
         raise ConfigError(f"the card states no figure of that data; it has: {has}")
-    if wanted.split:
-        return [replace(one, data=replace(one.data, split=wanted.split)) for one in found]
-    return found
+    told = {name: value for name in ("split", "config") if (value := getattr(wanted, name)) is not None}
+    return [replace(one, data=replace(one.data, **told)) for one in found]
 
 
 def _by_data(claims: Sequence[Claim]) -> list[tuple[DataName, list[Claim]]]:
@@ -157,14 +178,20 @@ def _by_data(claims: Sequence[Claim]) -> list[tuple[DataName, list[Claim]]]:
     return [(name, list(some)) for name, some in groupby(ordered, key=lambda claim: claim.data)]
 
 
-def _read(
-    name: DataName, data: Data | None, config: Config, labels: Labels | None, head: Head
-) -> tuple[Labelled, str, str]:
-    """The labelled texts, where they are from, and what is doubtful about that."""
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """Labelled texts, where they are from, and what is doubtful about that."""
+
+    labelled: Labelled
+    source: str
+    doubts: tuple[Check, ...] = ()
+
+
+def _read(name: DataName, data: Data | None, config: Config, labels: Labels | None, head: Head) -> _Read:
     labels = labels or Labels(multi_label=True if head.is_multi_label else None)
     if data is not None:
         found = read_labelled(data, config.source, labels, on_error=config.run.on_error)
-        return _in_model_names(found, head, ()), _told(data), ""
+        return _in_model_names(_Read(found, _told(data)), head, ())
     if not name.split:
         raise InputError(_give(name, head, "the card does not say which split; name it with --split"))
     try:
@@ -174,8 +201,9 @@ def _read(
     paths = [str(path) for path in split.paths]
     found = read_labelled(paths, config.source, labels, on_error=config.run.on_error)
     stated = f"the card names commit {(name.revision or '')[:12]}, which has no Parquet; this is the hub's "
-    note = f"{stated}conversion of the present state" if split.converted else ""
-    return _in_model_names(found, head, class_names(split.paths[0])), f"{name.type}@{split.commit}", note
+    doubt = Check("data", True, f"{stated}conversion of the present state")
+    read = _Read(found, f"{name.type}@{split.commit}", (doubt,) if split.converted else ())
+    return _in_model_names(read, head, class_names(split.paths[0], found.column))
 
 
 def _give(name: DataName, head: Head, why: str) -> str:
@@ -192,44 +220,50 @@ def _told(data: Data) -> str:
     return ", ".join(given[:3]) if given and len(given[0]) < 1000 else "the data given"
 
 
-def _in_model_names(labelled: Labelled, head: Head, classes: Sequence[str]) -> Labelled:
+def _in_model_names(read: _Read, head: Head, classes: Sequence[str]) -> _Read:
     """The same set under the model's names: its own spelling, and numbers by their place.
 
     Numbers are places in the data set's own list of names where that is known and the model has the
-    same names; else in the model's.
+    same names; else in the model's. Of a model with one label they say whether it holds.
     """
+    labelled, alone = read.labelled, len(head.labels) == 1
     known = {label.lower(): label for label in head.labels}
-    order = [known.get(one.lower(), "") for one in classes]
-    if not order or not all(order):
-        order = list(head.labels)
+    order = [known.get(one.lower(), "0" if alone else "") for one in classes]
+    fits = not order or (head.labels[0] in order if alone else all(order))
+    if not order or not fits:
+        order = [] if alone else list(head.labels)
+    numbers = [name for name in labelled.names if name.isdecimal() and name not in head.labels]
     names = []
     for name in labelled.names:
-        place = int(name) if name.isdecimal() and name not in head.labels else -1
+        place = int(name) if name in numbers else -1
         names.append(order[place] if 0 <= place < len(order) else known.get(name.lower(), name))
-    if len(set(names)) < len(names):
+    if len(set(names)) < len(names) and not alone:
         raise InputError(f"labels {', '.join(labelled.names[:10])}: several mean one label of the model")
-    return replace(labelled, names=tuple(names))
+    renamed = replace(read, labelled=replace(labelled, names=tuple(names)))
+    if fits or not numbers:
+        return renamed
+    taken = f"to say whether '{head.labels[0]}' holds" if alone else "in the model's order"
+    told = f"numbers were taken {taken}; the data's names are {listed(classes, NAMED)}"
+    return replace(renamed, doubts=(*read.doubts, Check("label order", True, told)))
 
 
 def _measured(
     classifier: Classifier,
     head: Head,
-    labelled: Labelled,
-    named: tuple[DataName, str],
+    read: _Read,
+    name: DataName,
     claims: Sequence[Claim],
     tolerance: float,
     progress: Progress,
 ) -> OnData:
-    kept, answers, _ = answer(classifier, head, labelled, progress)
+    kept, answers, skipped = answer(classifier, head, read.labelled, progress)
     multi = head.is_multi_label
     lines = [
         _line(claim, definitions(kept, answers, claim, multi_label=multi), tolerance) for claim in claims
     ]
-    if all(line.measured is None for line in lines):
-        told = ", ".join(dict.fromkeys(claim.name for claim in claims))
-        raise ModelError(f"none of the card's figures ({told}) is one that is measured here")
-    found = checks(classifier, kept, answers, claims, multi_label=multi)
-    return OnData(*named, len(kept), tuple(lines), tuple(found))
+    found = (*read.doubts, *checks(classifier, kept, answers, claims, multi_label=multi))
+    left_out = tuple(str(error) for error in (*read.labelled.skipped, *skipped))
+    return OnData(name, read.source, len(kept), tuple(lines), found, left_out)
 
 
 def _line(claim: Claim, found: Mapping[str, float], tolerance: float) -> Line:

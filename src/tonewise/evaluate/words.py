@@ -1,6 +1,7 @@
 """An evaluation's figures as words: shares in percent, intervals, and what a reader must know of them."""
 
 import math
+from collections.abc import Sequence
 
 from tonewise.evaluate.evaluation import Evaluation
 from tonewise.metrics import Interval
@@ -46,7 +47,8 @@ def count(of: Evaluation) -> str:
 
 def shown(of: Evaluation) -> list[str]:
     """What a reader of the figures must know, a line each."""
-    lines = [f"Intervals hold 95% of {of.made['draws']:,} bootstrap samples of the texts."]
+    drawn = f"{of.made['draws']:,} bootstrap samples of the texts"
+    lines = [f"Intervals hold 95% of {drawn}; that of ECE is the basic one, as chance only adds to it."]
     absent = [name for name, rows in zip(of.labels, of.by_label.support, strict=True) if not rows]
     if absent:
         more = f" and {len(absent) - LABELS_TOLD} more" if len(absent) > LABELS_TOLD else ""
@@ -57,10 +59,15 @@ def shown(of: Evaluation) -> list[str]:
     if of.truncated:
         most = of.model["max_length"]
         lines.append(f"{of.truncated:.1%} of texts are longer than {most} tokens and were cut.")
-    if of.skipped:
-        rows = "1 row was" if len(of.skipped) == 1 else f"{len(of.skipped):,} rows were"
-        lines.append(f"{rows} skipped; the first: {of.skipped[0]}")
-    return lines
+    return [*lines, *left_out(of.skipped)]
+
+
+def left_out(skipped: Sequence[str]) -> list[str]:
+    """How many rows were skipped and why the first of them was, in a line; no line where none was."""
+    if not skipped:
+        return []
+    rows = "1 row was" if len(skipped) == 1 else f"{len(skipped):,} rows were"
+    return [f"{rows} skipped; the first: {skipped[0]}"]
 
 
 def label_table(of: Evaluation) -> tuple[list[str], list[list[str]]]:

@@ -92,7 +92,12 @@ def _looked_up(wanted: SplitName) -> Pin:
     if wanted.commit and not COMMIT.fullmatch(wanted.commit):
         raise HubError(f"{wanted.repo}: revision '{wanted.commit}' is not a commit of 40 hex digits")
     found = hub.survey_data(wanted.repo, wanted.commit or "main")
-    names = files_of_split(found.files, wanted)
+    try:
+        names = files_of_split(found.files, wanted)
+    except HubError:  # the conversion has configs that are not folders of the data set itself
+        if wanted.config is None:
+            raise
+        names = []
     if not names:
         found = hub.survey_data(wanted.repo, CONVERTED)
         names = files_of_split(found.files, wanted)
@@ -110,8 +115,9 @@ def _looked_up(wanted: SplitName) -> Pin:
 def files_of_split(names: Iterable[str], wanted: SplitName) -> list[str]:
     """Those of a data set's files that hold a split, by the layouts that the hub's Parquet has.
 
-    `CONFIG/SPLIT/0000.parquet`, `CONFIG/SPLIT-00000-of-00001.parquet`, `data/SPLIT-….parquet`. Raises
-    HubError where the config is not told and several have such a split.
+    `CONFIG/SPLIT/0000.parquet`, `CONFIG/SPLIT-00000-of-00001.parquet`, `data/SPLIT-….parquet`. Files that
+    are of no config are those of `default`. Raises HubError where the config is not told and several have
+    such a split, and where another than the one that is told has it.
     """
     found: dict[str, list[str]] = {}
     for name in sorted(names):
@@ -123,20 +129,27 @@ def files_of_split(names: Iterable[str], wanted: SplitName) -> list[str]:
         found.setdefault(above[-1] if above else "", []).append(name)
     if wanted.config in found:
         return found[str(wanted.config)]
-    if wanted.config is None and len(found) > 1 and "default" not in found:
-        raise HubError(f"{wanted.repo}: which config is meant? It has: {', '.join(found)}")
+    if wanted.config is None and len(found) > 1 and not found.keys() & {"default", ""}:
+        raise HubError(f"{wanted.repo}: which config is meant? It has: {', '.join(found)} (--dataset-config)")
     if wanted.config is None and found:
-        return found.get("default") or next(iter(found.values()))
+        return found.get("default") or found.get("") or next(iter(found.values()))
+    if wanted.config not in (None, "default") and found:
+        has = ", ".join(name or "default" for name in found)
+        what = f"split '{wanted.split}' of config '{wanted.config}'"
+        raise HubError(f"{wanted.repo}: no Parquet file of {what}; configs with such a split: {has}")
     return found.get("", [])
 
 
-def class_names(path: Path) -> tuple[str, ...]:
-    """The names of a split's numbered labels, as `datasets` writes them into Parquet; else ()."""
+def class_names(path: Path, column: str | None) -> tuple[str, ...]:
+    """The names of the numbers in a split's column, as `datasets` writes them into Parquet; else ()."""
     import pyarrow.parquet
 
     told = (pyarrow.parquet.read_schema(path).metadata or {}).get(b"huggingface", b"{}")
-    for feature in json.loads(told).get("info", {}).get("features", {}).values():
-        one = feature.get("feature", feature) if isinstance(feature, dict) else feature
-        if isinstance(one, dict) and one.get("_type") == "ClassLabel":
-            return tuple(map(str, one.get("names", ())))
+    one = json.loads(told).get("info", {}).get("features", {}).get(column)
+    if isinstance(one, list) and one:  # how older versions write a list of labels
+        one = one[0]
+    while isinstance(one, dict) and isinstance(one.get("feature"), dict):
+        one = one["feature"]
+    if isinstance(one, dict) and one.get("_type") == "ClassLabel":
+        return tuple(map(str, one.get("names", ())))
     return ()

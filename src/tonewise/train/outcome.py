@@ -13,6 +13,7 @@ from tonewise.metrics import (
     LabelFigures,
     Reliability,
     accuracy,
+    basic_bootstrap,
     bootstrap,
     by_label,
     confusion,
@@ -158,4 +159,5 @@ def _f1(truth: Bools, holds: Bools, averages: tuple[str, ...]) -> tuple[Figure, 
 
 
 def _figure(name: str, metric: str, n: int, statistic: Callable[[NDArray[np.int64]], float]) -> Figure:
-    return Figure(name, statistic(np.arange(n)), bootstrap(statistic, n), metric)
+    interval = basic_bootstrap if metric == "ece" else bootstrap
+    return Figure(name, statistic(np.arange(n)), interval(statistic, n), metric)

@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from tonewise.cli.commands.evaluate import engine_options
+from tonewise.cli.commands.evaluate import run_options
 from tonewise.cli.commands.group import (
     CONTEXT,
     config_option,
@@ -22,7 +22,12 @@ from tonewise.cli.commands.group import (
 @click.option("-o", "--output", required=True, metavar="DIR", help="The folder to write; it must be new.")
 @label_options
 @labelled_file_options
-@engine_options
+@run_options
+@click.option(
+    "--too-long",
+    metavar="POLICY",
+    help="truncate | error; what is fitted does not hold for windows.  [default: truncate]",
+)
 @store_options
 @config_option
 def calibrate(

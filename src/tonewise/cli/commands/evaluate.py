@@ -14,11 +14,14 @@ from tonewise.cli.commands.group import (
     tonewise,
 )
 
-engine_options = options(
+run_options = options(
     click.option("--engine", metavar="NAME", help="What runs the model.  [default: auto]"),
     click.option("--precision", metavar="NAME", help="auto | int8 | bf16 | fp32  [default: auto]"),
     click.option("--threads", type=int, metavar="N", help="Of the passes together; default: all processors."),
     click.option("--max-length", type=int, metavar="N", help="Tokens of a text; default: the model's limit."),
+)
+engine_options = options(
+    run_options,
     click.option("--too-long", metavar="POLICY", help="truncate | error | window  [default: truncate]"),
 )
 

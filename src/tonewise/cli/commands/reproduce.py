@@ -20,6 +20,7 @@ from tonewise.cli.commands.group import (
     "--data", "files", multiple=True, metavar="FILE", help="The labelled texts; default: what the card names."
 )
 @click.option("--dataset", metavar="NAME", help="Of the card's data sets the one that is called so.")
+@click.option("--dataset-config", metavar="NAME", help="Of its configs; or the config, where none is told.")
 @click.option("--split", metavar="NAME", help="Of its splits; or the split, where the card tells none.")
 @click.option("--head", metavar="NAME", help="Of a model with several.")
 @click.option(
@@ -41,6 +42,7 @@ def reproduce(
     ref: str,
     files: tuple[str, ...],
     dataset: str | None,
+    dataset_config: str | None,
     split: str | None,
     head: str | None,
     tolerance: float,
@@ -51,8 +53,8 @@ def reproduce(
     """Measure again what a model's own card states, and look into what may explain a gap.
 
     The figures are those of the card's model-index. The data that it names is fetched from the hub by
-    commit and pinned; --data gives it as a file, its labels by name or numbered in the model's order. Exits
-    with 9 when a figure is further off than the tolerance.
+    commit and pinned; --data gives it as a file, its labels by name or numbered in the model's order (of a
+    model with one label, 1 where it holds). Exits with 9 when a figure is further off than the tolerance.
     """
     from tonewise.cli.labels import labels_of
     from tonewise.cli.reproduce import reproduce_card
@@ -66,7 +68,7 @@ def reproduce(
         load_config(knobs, path=config_path),
         files=files,
         labels=None if told == Labels() else told,
-        wanted=Wanted(dataset, split),
+        wanted=Wanted(dataset, split, dataset_config),
         head=head,
         tolerance=tolerance,
         as_json=as_json,

@@ -4,11 +4,12 @@ import json
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
+from numpy.typing import NDArray
 
 from bench.measure import RESULTS, data, write
 from tonewise.evaluate import evaluate
@@ -16,6 +17,8 @@ from tonewise.source.labelled import Labelled, Labels, read_labelled
 from tonewise.store import resolve
 from tonewise.train import Plan, Recipe, prepare, train
 from tonewise.train.dropout import Dropout
+from tonewise.train.learner import Learner
+from tonewise.train.session import Fitted, Session
 
 OLD, NEW = "emotion", "banking77"
 NAME = "retain"
@@ -55,15 +58,22 @@ def forgotten(learn: Labelled, held: Labelled, old: Labelled) -> dict[str, float
     """The same where only the new head is learned, and the old one reads what became of the encoder."""
     session = prepare(Plan(None, Path("unused"), heads={NEW: (learn, held)}, base=OLD))
     fitted = session.run(session.settled(Recipe()))
-    head = session.base.own_head(OLD, Dropout(0.0))
-    with fitted.learner.exact(), torch.inference_mode():
-        states = fitted.learner.states(session.base.rows(old)[0], head.form.pooling)
-        logits = head(torch.from_numpy(states)).numpy()
+    logits = answered(session, fitted, OLD, old)
+    with fitted.learner.exact():
         new = fitted.learner.logits(session.held_rows[NEW], [NEW])[NEW]
     return {
         OLD: round(float(np.mean(logits.argmax(axis=1) == old.ids)), 4),
         NEW: round(float(np.mean(new.argmax(axis=1) == held.ids)), 4),
     }
+
+
+def answered(session: Session, fitted: Fitted, head: str, texts: Labelled) -> NDArray[np.float32]:
+    """Logits of a head of the base, on the encoder as it is now."""
+    rows, dropout = session.base.rows(texts)[0], Dropout(0.0)
+    # The learner holds the vectors of the words that it learned from, and these texts have others.
+    network = replace(session.base, weights=fitted.learner.network.weights()).network([rows], dropout)
+    heads = {head: session.base.own_head(head, dropout)}
+    return Learner(network, heads, dropout, session.base.tokenizer.padding_id, bf16=False).logits(rows)[head]
 
 
 if __name__ == "__main__":

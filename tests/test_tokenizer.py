@@ -16,6 +16,7 @@ from tokenizers import Tokenizer as RawTokenizer
 from tokenizers import models, pre_tokenizers
 from transformers import AutoTokenizer
 
+from tests.doubles import MakeModel
 from tests.models import WORDS, changed, make_model, opened
 from tonewise.config import TokenizerConfig, TooLong
 from tonewise.errors import ConfigError, InputError, ModelError, RowError, TooLongError
@@ -505,3 +506,17 @@ def test_a_text_that_the_tokenizer_cannot_read_is_that_texts_error(tmp_path: Pat
     assert isinstance(good, Encoding)
     assert isinstance(bad, InputError)
     assert "the tokenizer cannot read this text" in str(bad)
+
+
+@pytest.mark.parametrize(
+    ("stated", "wanted"), [(20, 20), (64, 64), (65, 64), (10**30, 64), (3, 64), ("many", 64), (None, 64)]
+)
+def test_a_model_reads_as_much_as_it_states_unless_told(
+    model: MakeModel, tmp_path: Path, stated: object, wanted: int
+) -> None:
+    folder = changed(model("bert"), tmp_path / "m")
+    path = folder / "tokenizer_config.json"
+    known = json.loads(path.read_text()) if path.is_file() else {}
+    path.write_text(json.dumps({**known, "model_max_length": stated}))
+    assert tokenizer_of(folder).max_length == wanted
+    assert tokenizer_of(folder, max_length=50).max_length == 50

@@ -47,7 +47,7 @@ class StoreConfig:
 class TokenizerConfig:
     """How texts become tokens.
 
-    max_length      tokens of a row, special ones included; default: the model's own limit
+    max_length      tokens of a row, special ones included; default: what the model states, or its limit
     too_long        truncate | error | window
     stride          tokens that neighbouring windows share
     window_pooling  how the scores of a text's windows are joined: mean | max

@@ -1,7 +1,7 @@
 """Stage 2 · text or pair → Encoding: token ids, with a stated choice for what is too long."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import index
 from pathlib import Path
 from threading import Lock
@@ -17,6 +17,7 @@ from tonewise.store import Bundle
 from tonewise.store.bundle import read_json
 
 Text = str | tuple[str, str]
+LEAST_LENGTH = 4
 SPARE_ROWS = 256
 """Vocabularies are padded to a round number; more rows than this without a token mean another model's."""
 
@@ -162,7 +163,19 @@ def open_tokenizer(bundle: Bundle, config: TokenizerConfig, *, max_length: int, 
     """
     raw = _read(bundle)
     _check_fit(raw, bundle)
+    if config.max_length is None:
+        config = replace(config, max_length=_stated_length(bundle, max_length))
     return Tokenizer(raw, max_length=max_length, types=types, config=config)
+
+
+def _stated_length(bundle: Bundle, most: int) -> int:
+    """The `model_max_length` of transformers where the model can read so much; else the most it reads.
+
+    A model that was trained on shorter texts states it; transformers writes 1e30 where nothing is known.
+    """
+    path = bundle.folder / "tokenizer_config.json"
+    stated = read_json(path, bundle.ref).get("model_max_length") if path.is_file() else None
+    return stated if isinstance(stated, int) and LEAST_LENGTH <= stated <= most else most
 
 
 def _read(bundle: Bundle) -> RawTokenizer:

@@ -66,6 +66,26 @@ def test_an_id_column_is_fatal_and_named() -> None:
     assert codes([(f"text {i}", i // 3) for i in range(3003)]) == ["many_labels"]
 
 
+def test_labels_of_which_most_occur_again_are_no_ids() -> None:
+    rows = [(f"text {i}", i % 30) for i in range(50)]
+    assert codes(rows) == ["rare_label"], "30 labels in 50 rows, and 20 of them twice"
+    assert codes([(f"text {i}", i % 40) for i in range(50)]) == ["many_labels"]
+
+
+def test_names_that_were_given_are_no_ids() -> None:
+    rows = [(f"text {i}", str(i)) for i in range(30)]
+    assert codes(rows) == ["many_labels"]
+    assert codes(rows, names=tuple(str(i) for i in range(30))) == ["rare_label"]
+
+
+def test_several_labels_a_row_are_no_ids_but_may_be_many() -> None:
+    tags = [(f"text {i}", [(i + step) % 30 for step in (0, 7, 11)]) for i in range(50)]
+    assert codes(tags) == []
+    odd = check(made([(f"text {i}", [i, "all"]) for i in range(25)]))
+    assert (odd[0].code, odd[0].severity) == ("many_labels", "warning")
+    assert odd[0].message == "26 different labels in 25 rows, most of them once: 25"
+
+
 def test_names_that_no_row_has_are_not_counted_as_labels() -> None:
     names = tuple(map(str, range(2000)))
     assert codes([(f"text {i}", i % 2) for i in range(10)], names=names) == ["rare_label"]

@@ -335,3 +335,38 @@ def test_a_fingerprint_tells_texts_names_and_targets() -> None:
     ordered = Labels(names=("sadness", "joy", "anger"))
     found = {read_labelled(other).fingerprint(), read_labelled(swapped).fingerprint()}
     assert len({known, *found, read_labelled(ROWS, labels=ordered).fingerprint()}) == 4
+
+
+def test_an_id_column_is_refused_before_its_table_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    ids = [{"text": f"text {i}", "label": i} for i in range(20_000)]
+    with pytest.raises(InputError, match="20,000 different labels in 20,000 rows: is column 'label' an id"):
+        read_labelled(ids)
+    monkeypatch.setattr("tonewise.source.labelled.MOST_CELLS", 100)
+    with pytest.raises(InputError, match="30 different labels in 30 rows"):
+        read_labelled(ids[:30])
+    assert len(read_labelled(ids[:30], labels=Labels(names=tuple(map(str, range(30)))))) == 30
+    assert len(read_labelled([{**one, "label": [one["label"]]} for one in ids[:30]])) == 30
+    assert len(read_labelled(ids[:10] * 30)) == 300
+
+
+def test_names_that_were_given_are_known_as_such() -> None:
+    assert not read_labelled(ROWS).named
+    given = read_labelled(ROWS, labels=Labels(names=("sadness", "joy", "anger")))
+    assert given.named
+    assert given.take([0, 1]).named
+
+
+def test_texts_may_do_without_labels() -> None:
+    bare = [{"text": text} for text in TEXTS]
+    for data in (bare, iter(bare), iter(TEXTS), pandas.DataFrame(bare)):
+        found = read_labelled(data, or_texts=True)
+        assert (found.texts, found.names, found.kind) == (TEXTS, (), "multi")
+        assert found.targets.shape == (4, 0)
+    assert read_labelled(ROWS, or_texts=True).names == ("joy", "sadness", "anger")
+    other = Labels(label_column="mood")
+    assert read_labelled(ROWS, labels=other, or_texts=True).names == ("joy", "sadness", "anger")
+    assert read_labelled(bare, labels=other, or_texts=True).names == ()
+    with pytest.raises(InputError, match="no label column 'mood'"):
+        read_labelled(ROWS, labels=other)
+    with pytest.raises(InputError, match="the label may be in"):
+        read_labelled([{"text": "a", "label": "x", "class": "y"}], or_texts=True)

@@ -48,15 +48,17 @@ def test_the_network_is_that_of_the_folder(
             np.testing.assert_allclose(found[pooling].numpy(), expected[:, i], atol=1e-5)
 
 
-def test_texts_are_cut_at_the_length_that_is_asked_for_and_no_longer_than_the_model_allows(
+def test_texts_are_cut_at_the_length_that_is_asked_for_or_at_the_models_limit(
     model: MakeModel,
 ) -> None:
     labelled = read_labelled([{"text": "happy " * n, "label": f"{n % 2}"} for n in (1, 5, 6, 7, 90)])
-    short, whole = (Base.open(model(), Config(), length) for length in (8, 900))
+    short, whole = (Base.open(model(), Config(), length) for length in (8, None))
     rows, cut = short.rows(labelled)
     assert (max(len(row.input_ids) for row in rows), cut) == (8, 2)
     rows, cut = whole.rows(labelled)
     assert (max(len(row.input_ids) for row in rows), cut) == (64, 1)
+    with pytest.raises(ConfigError, match="max_length is 900, but this model takes 64 tokens at most"):
+        Base.open(model(), Config(), 900)
     with pytest.raises(ConfigError, match="max_length is 3; the least is 4"):
         Base.open(model(), Config(), 3)
 

@@ -193,3 +193,11 @@ def test_a_run_killed_while_it_writes_leaves_the_checkpoint_before(folder: Path)
     checkpoints.write("fit", {"at": 4})
     checkpoints.remove()
     assert not folder.exists()
+
+
+def test_the_precision_that_a_run_began_in_is_kept(tmp_path: Path) -> None:
+    first = opened(tmp_path / "run", resume=False)
+    assert first.bf16 is None
+    first.bf16 = True
+    first.write("fold-1", {"at": 3})
+    assert opened(tmp_path / "run").bf16 is True

@@ -11,6 +11,7 @@ from sklearn.multiclass import OneVsRestClassifier
 
 from tonewise.head import softmax
 from tonewise.train.frozen import STRENGTHS, fit_head, quick_head
+from tonewise.train.parts import Kind
 
 Floats = NDArray[np.float32]
 N, H = 120, 8
@@ -148,3 +149,30 @@ def test_a_fit_that_is_cut_short_raises_no_warning(monkeypatch: pytest.MonkeyPat
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         fit_head(states, targets, "single", folds_of())
+
+
+@pytest.mark.parametrize("kind", ["single", "soft"])
+def test_a_row_counts_by_the_weight_of_its_label(kind: Kind, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tonewise.train.frozen.STRENGTHS", (0.1,))
+    states, targets = states_of(noise=4.0)
+    weights = np.array([0.5, 1.0, 4.0], np.float32)
+    gold = targets.argmax(axis=1)
+    model = LogisticRegression(C=0.1, max_iter=300)
+    expected = model.fit(scaled(states), gold, sample_weight=weights[gold]).predict_proba(scaled(states))
+    head, logits = fit_head(states, targets, kind, folds_of(), weights)
+    np.testing.assert_allclose(softmax(logits_of(head, states)), expected, atol=1e-3)
+    plain = fit_head(states, targets, kind, folds_of())[1]
+    assert (logits.argmax(axis=1) == 2).sum() > (plain.argmax(axis=1) == 2).sum(), "out of fold too"
+
+
+def test_each_of_several_labels_counts_by_its_own_weight(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tonewise.train.frozen.STRENGTHS", (0.1,))
+    states, targets = states_of(noise=4.0)
+    weights = np.array([0.5, 1.0, 4.0], np.float32)
+    head, _ = fit_head(states, targets, "multi", folds_of(), weights)
+    for i, weight in enumerate(weights):
+        model = LogisticRegression(C=0.1, max_iter=300)
+        every = np.full(N, weight)
+        model.fit(scaled(states), targets[:, i] > 0.5, sample_weight=every)
+        expected = model.decision_function(scaled(states))
+        np.testing.assert_allclose(logits_of(head, states)[:, i], expected, atol=1e-2)

@@ -140,12 +140,12 @@ def able(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> boo
 
 @pytest.mark.parametrize("device", [CPU, CUDA])
 def test_precision_is_as_asked_or_a_refusal(learner: Learner, able: bool, device: torch.device) -> None:
-    assert not wants_bf16(learner.network, recipe_of(precision="fp32"), device)
+    assert not wants_bf16(learner.network.spec, recipe_of(precision="fp32"), device)
     if able:
-        assert wants_bf16(learner.network, recipe_of(precision="bf16"), device)
+        assert wants_bf16(learner.network.spec, recipe_of(precision="bf16"), device)
     else:
         with pytest.raises(ConfigError, match=f"precision is bf16, which this {device.type} has not; leave"):
-            wants_bf16(learner.network, recipe_of(precision="bf16"), device)
+            wants_bf16(learner.network.spec, recipe_of(precision="bf16"), device)
 
 
 @pytest.mark.parametrize("seconds", [0.5, 2.0])
@@ -153,8 +153,8 @@ def test_auto_takes_bf16_where_it_is_there_and_faster(
     learner: Learner, able: bool, seconds: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(room, "_seconds", lambda _, dtype: seconds if dtype is torch.bfloat16 else 1.0)
-    assert wants_bf16(learner.network, recipe_of(precision="auto"), CPU) is (able and seconds < 1)
-    assert wants_bf16(learner.network, recipe_of(precision="auto"), CUDA) is able
+    assert wants_bf16(learner.network.spec, recipe_of(precision="auto"), CPU) is (able and seconds < 1)
+    assert wants_bf16(learner.network.spec, recipe_of(precision="auto"), CUDA) is able
 
 
 def test_measuring_draws_no_numbers_and_is_done_once(
@@ -163,9 +163,9 @@ def test_measuring_draws_no_numbers_and_is_done_once(
     monkeypatch.setattr(room, "has_bf16", lambda: True)
     room._seconds.cache_clear()
     torch.manual_seed(0)
-    first = wants_bf16(learner.network, recipe_of(precision="auto"), CPU)
+    first = wants_bf16(learner.network.spec, recipe_of(precision="auto"), CPU)
     after = torch.rand(1)
-    assert wants_bf16(learner.network, recipe_of(precision="auto"), CPU) is first
+    assert wants_bf16(learner.network.spec, recipe_of(precision="auto"), CPU) is first
     assert room._seconds.cache_info().misses == 2  # of bf16 and of float32
     torch.manual_seed(0)
     assert torch.equal(torch.rand(1), after)
@@ -185,5 +185,5 @@ def test_a_pair_and_a_family_with_types_answer_too(model: Callable[..., Path]) -
 def test_each_device_is_asked_for_its_own_bf16(learner: Learner, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(room, "has_bf16", lambda: False)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
-    assert wants_bf16(learner.network, recipe_of(precision="bf16"), CUDA)
-    assert not wants_bf16(learner.network, recipe_of(precision="auto"), CPU)
+    assert wants_bf16(learner.network.spec, recipe_of(precision="bf16"), CUDA)
+    assert not wants_bf16(learner.network.spec, recipe_of(precision="auto"), CPU)

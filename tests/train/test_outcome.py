@@ -148,3 +148,12 @@ def test_soft_labels_are_judged_by_the_likeliest_and_calibrated_by_their_shares(
     found = judge(held_of(targets, "soft"), np.log(targets) * np.float32(2.5))
     assert found.temperature == pytest.approx(2.5, rel=0.02)
     assert found.figures[0].value == 1
+
+
+def test_each_ece_lies_in_its_interval() -> None:
+    for seed in range(5):
+        ece_of_both = judge(*drawn(300, seed=seed)).ece
+        assert ece_of_both is not None
+        for figure in ece_of_both:
+            assert figure.interval is not None
+            assert figure.interval.low <= figure.value <= figure.interval.high

@@ -15,13 +15,13 @@ from tests.doubles import MakeModel
 from tests.models import FAMILIES, Theirs, as_stored_int8, changed, opened, tensors_of
 from tests.train.moods import MOODS, QUICK, everything, some, tagged
 from tonewise import Classifier
-from tonewise.config import Config
-from tonewise.errors import ModelError, OutputError
+from tonewise.config import Config, TokenizerConfig
+from tonewise.errors import ConfigError, EngineError, InputError, ModelError, OutputError, RowError
 from tonewise.store import verify
 from tonewise.store.writing import write_manifest
 from tonewise.train import Plan, Recipe, Terms, prepare
 from tonewise.train.network import HeadForm
-from tonewise.train.publish import Learned, LearnedHead, opens_in_transformers, with_ranges
+from tonewise.train.publish import Learned, LearnedHead, opens_in_transformers, with_ranges, write_folder
 from tonewise.train.run import publish
 from tonewise.train.session import Fitted, Session
 
@@ -218,3 +218,61 @@ def test_only_one_head_of_the_first_token_is_a_classifier_of_transformers(
     assert not opens_in_transformers(learned(dense, dense))
     assert not opens_in_transformers(learned(replace(dense, pooling="mean")))
     assert not opens_in_transformers(learned(replace(dense, dense=False)))
+
+
+@pytest.mark.parametrize("too_long", ["error", "window"])
+def test_int8_ranges_are_fitted_on_texts_as_training_read_them(
+    model: MakeModel, tmp_path: Path, too_long: Any
+) -> None:
+    config = Config(tokenizer=TokenizerConfig(max_length=8, too_long=too_long, stride=2))
+    texts = [*some(60), *({"text": f"happy {'day ' * 90}{i}", "label": "joy"} for i in range(3))]
+    plan, session, done = fitted(
+        tmp_path / "out", texts, model(), FIRST, validation=some(30, seed=1), config=config
+    )
+    told: list[str] = []
+    bundle = publish(replace(plan, int8=True, tell=told.append), session, done, 1.0)
+    assert not [line for line in told if line.startswith("no activation ranges")]
+    assert bundle.manifest.activation_ranges
+
+
+@pytest.mark.parametrize(
+    "error",
+    [EngineError("it failed"), ConfigError("it failed"), RowError("", InputError("it failed"))],
+    ids=lambda error: type(error).__name__,
+)
+def test_whatever_keeps_int8_from_being_fitted_is_told(
+    model: MakeModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise error
+
+    told: list[str] = []
+    monkeypatch.setattr("tonewise.train.publish.quantize", refuse)
+    assert with_ranges(model(), tmp_path / "out", TEXTS * 4, Config(), told.append) is None
+    assert told == ["no activation ranges for int8: it failed"]
+
+
+def test_copies_on_the_way_stand_beside_the_output(
+    model: MakeModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    places: list[Path] = []
+
+    def watched(folder: Path, *rest: Any) -> Any:
+        places.append(folder)
+        return write_folder(folder, *rest)
+
+    monkeypatch.setattr("tonewise.train.run.write_folder", watched)
+    plan, session, done = fitted(tmp_path / "deep" / "out", some(30), model(), QUICK)
+    publish(plan, session, done, 1.0)
+    (place,) = places
+    assert place.parent.parent == tmp_path / "deep"
+    assert place.parent.name.startswith(".out.")
+    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["out"]
+
+
+def test_a_tokenizer_config_that_is_none_stays_as_it_is(model: MakeModel, tmp_path: Path) -> None:
+    base = changed(model("roberta"), tmp_path / "base")
+    (base / "tokenizer_config.json").write_text("{")
+    plan, session, done = fitted(tmp_path / "out", some(30), base, QUICK)
+    publish(plan, session, done, 1.0)
+    assert (tmp_path / "out" / "tokenizer_config.json").read_text() == "{"

@@ -79,3 +79,19 @@ def test_every_knob_is_stated_and_told_of() -> None:
     assert set(stated) == {one.name for one in fields(Recipe)}
     told = Recipe.__doc__ or ""
     assert all(f"    {name} " in told for name in stated)
+
+
+def test_a_frozen_encoder_has_no_use_for_knobs_of_steps() -> None:
+    turned: dict[str, Any] = {
+        **{"epochs": 3, "batch_size": 8, "batch_tokens": 9, "patience": 1, "learning_rate": 1e-3},
+        **{"head_rate": 2.0, "layer_decay": 0.9, "clip_norm": 2.0, "weight_decay": 0.1, "warmup": 0.2},
+        **{"dropout": 0.2, "label_smoothing": 0.1, "average": 0.5},
+    }
+    for name, value in turned.items():
+        Recipe(**{name: value}).check_used()
+        with pytest.raises(ConfigError, match=f"^{name} is {value}, which freeze_encoder makes no use of"):
+            Recipe(freeze_encoder=True, **{name: value}).check_used()
+    used: dict[str, Any] = {"class_weights": 1.0, "max_length": 9, "pooling": "mean", "seed": 3}
+    recipe = Recipe(freeze_encoder=True, **used)
+    recipe.check_used()
+    recipe.settled(9, "mean").check_used()

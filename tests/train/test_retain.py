@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from bench.retain import answered
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
@@ -15,11 +16,13 @@ from tests.doubles import MakeModel, write_bundle
 from tests.models import one_thread, opened
 from tests.train.moods import MOODS, QUICK, base_of, some, tagged
 from tonewise import Classifier
+from tonewise.config import Config, RunConfig
 from tonewise.errors import ConfigError, InputError
-from tonewise.source.labelled import read_labelled
+from tonewise.head import softmax
+from tonewise.source.labelled import Labels, read_labelled
 from tonewise.store import HeadSpec
 from tonewise.store.writing import write_manifest
-from tonewise.train import Recipe, Terms, train
+from tonewise.train import Plan, Recipe, Terms, prepare, train
 from tonewise.train.retain import Kept
 from tonewise.train.session import Session
 from tonewise.train.task import Task
@@ -155,6 +158,57 @@ def test_heads_of_several_labels_and_of_one_are_imitated_label_by_label(
         ("spam", "labels as before", 1.0, 1.0),
         ("tags", "labels as before", 1.0, 1.0),
     ]
+
+
+OTHER_WORDS = [
+    {"text": f"{word} food never always {i}", "label": "joy"} for i, word in enumerate(("good", "bad"))
+]
+
+
+def test_the_bench_reads_words_with_an_old_head_that_the_new_one_never_met(old: Path, tmp_path: Path) -> None:
+    recipe = replace(QUICK, learning_rate=1e-12)
+    new = [{"text": "happy day", "label": "yes"}, {"text": "sad night", "label": "no"}]
+    session = prepare(Plan(new * 2, tmp_path / "out", base=old, validation=new, recipe=recipe))
+    texts = read_labelled(OTHER_WORDS, None, Labels(names=tuple(MOODS)))
+    logits = answered(session, session.run(session.settled(recipe)), "label", texts)
+    with Classifier.load(old, engine="reference") as classifier:
+        spec = classifier.bundle.heads["label"]
+        scores = [one.heads["label"].scores for one in classifier.classify(list(texts.texts))]
+    found = [[one[label] for label in spec.labels] for one in scores]
+    np.testing.assert_allclose(softmax(logits / np.float32(spec.temperature)), found, atol=1e-4)
+
+
+def test_old_texts_need_no_label(old: Path, tmp_path: Path) -> None:
+    (tmp_path / "old.txt").write_text("".join(f"{one['text']}\n" for one in some(60, seed=7)))
+    for data in (str(tmp_path / "old.txt"), [{"text": one["text"]} for one in some(60, seed=7)]):
+        session = prepare(Plan(None, tmp_path / "out", heads={"other": NEW}, retain=(old, data)))
+        assert session.kept is not None
+        assert (len(session.kept.learn), len(session.kept.held), session.kept.gold) == (54, 6, None)
+    recipe = replace(QUICK, learning_rate=1e-12)
+    retained(tmp_path / "out", old, str(tmp_path / "old.txt"), recipe=recipe)
+    assert (
+        "| label | labels as before | 100.0% | 100.0% | 6 |" in (tmp_path / "out" / "README.md").read_text()
+    )
+
+
+def test_old_data_is_read_as_the_new_data_is(old: Path, tmp_path: Path) -> None:
+    told: list[str] = []
+    texts = some(60, seed=7)
+    named = [{"text": one["text"], "mood": one["label"], "class": "x"} for one in texts]
+    new = [{"text": one["text"], "mood": one["label"]} for one in NEW]
+    options: dict[str, Any] = {
+        "labels": Labels(label_column="mood", names=("yes", "no")),
+        "config": Config(run=RunConfig(on_error="skip")),
+        "tell": told.append,
+    }
+    broken = {"text": None, "mood": "joy", "class": "x"}
+    for data in ([*named, broken], texts, read_labelled(texts)):
+        plan = Plan(None, tmp_path / "out", heads={"other": new}, retain=(old, data), **options)
+        kept = prepare(plan).kept
+        assert kept is not None
+        assert kept.gold is not None
+        assert (kept.gold[0], set(kept.gold[1].names)) == ("label", set(MOODS))
+    assert "old rows skipped: 1; the first: text 61: column 'text' is null; a text is wanted" in told
 
 
 def test_a_run_that_keeps_heads_goes_on_to_the_same_weights(old: Path, tmp_path: Path) -> None:

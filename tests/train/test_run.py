@@ -1,11 +1,13 @@
 """A whole training: from whatever holds labels to a bundle that classifies, whichever way it is asked for."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from tests.doubles import MakeModel
 from tests.models import Theirs, changed, opened, tensors_of
@@ -22,7 +24,8 @@ from tests.train.moods import (
     write_tsv,
 )
 from tonewise import Classifier
-from tonewise.config import Config, SourceConfig
+from tonewise.config import Config, EngineConfig, RunConfig, SourceConfig
+from tonewise.engines import choose_threads
 from tonewise.errors import ConfigError, InputError, ModelError, OutputError
 from tonewise.source.labelled import Labels, read_labelled
 from tonewise.store import Bundle
@@ -349,7 +352,22 @@ def test_texts_over_the_limit_are_counted_as_cut(base: Path, tmp_path: Path) -> 
     session = prepare(Plan(rows, tmp_path / "out", base=base, recipe=Recipe(max_length=12)))
     assert session.cut == {"label": 3}
     quick(rows, tmp_path / "out", base, recipe=Recipe(max_length=12, freeze_encoder=True))
-    assert "In training 3 were" in (tmp_path / "out" / "README.md").read_text()
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "In training 3 were" in card
+    assert "on the first 12 tokens of a text, of which it reads no more unless --max-length" in card
+    stated = json.loads((tmp_path / "out" / "tokenizer_config.json").read_text())
+    assert stated == {"do_lower_case": True, "model_max_length": 12}
+    with Classifier.load(tmp_path / "out", engine="stub") as classifier:
+        assert classifier.tokenizer.max_length == 12
+    from transformers import AutoTokenizer
+
+    long = " ".join(FILLERS)
+    theirs = AutoTokenizer.from_pretrained(tmp_path / "out")(long, truncation=True)["input_ids"]
+    assert len(theirs) == 12, "transformers cuts as training did"
+    quick(rows, tmp_path / "again", tmp_path / "out", recipe=FROZEN)
+    stated = json.loads((tmp_path / "again" / "tokenizer_config.json").read_text())
+    assert stated["model_max_length"] == 64, "what a base was trained on is not what this was"
+    assert "exceeds 64 tokens of a text is cut off" in (tmp_path / "again" / "README.md").read_text()
 
 
 def test_terms_reach_manifest_and_card(base: Path, tmp_path: Path) -> None:
@@ -376,3 +394,44 @@ def test_no_place_and_no_text_is_told_in_the_bundle(base: Path, tmp_path: Path) 
 def test_a_bare_encoder_takes_a_head(base: Path, tmp_path: Path) -> None:
     bundle = quick(some(60), tmp_path / "out", bare(base, tmp_path / "bare"))
     assert list(bundle.heads) == ["label"]
+
+
+def test_what_is_found_and_skipped_is_told_with_the_head_where_there_are_several(
+    base: Path, tmp_path: Path
+) -> None:
+    told: list[str] = []
+    config = Config(run=RunConfig(on_error="skip"))
+    rows = [*some(60), {"text": None, "label": "joy"}, {"text": "", "label": "joy"}]
+    prepare(Plan(rows, tmp_path / "out", base=base, config=config, tell=told.append))
+    skipped = "rows skipped: 1; the first: text 61: column 'text' is null; a text is wanted"
+    assert told == [skipped, "empty texts: 1 (text 62)"]
+    told.clear()
+    heads = {"mood": rows, "other": some(60)}
+    prepare(Plan(None, tmp_path / "out", heads=heads, base=base, config=config, tell=told.append))
+    assert told == [f"mood: {skipped}", "mood: empty texts: 1 (text 62)"]
+
+
+def test_a_frozen_encoder_refuses_knobs_that_it_has_no_use_for(base: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"dropout is 0\.3, which freeze_encoder makes no use of"):
+        quick(some(30), tmp_path / "out", base, recipe=replace(FROZEN, dropout=0.3))
+    assert everything(tmp_path) == []
+
+
+def test_a_length_that_the_base_does_not_read_is_refused(base: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="max_length is 65, but this model takes 64 tokens at most"):
+        quick(some(30), tmp_path / "out", base, recipe=replace(FROZEN, max_length=65))
+
+
+def test_threads_are_those_that_were_asked_for(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tonewise.train.session.choose_threads", choose_threads)
+    plan = Plan(some(30), tmp_path / "out", base=base, config=Config(engine=EngineConfig(threads=3)))
+    session = prepare(plan)
+    assert session.identity(QUICK)["threads"] == "3"
+    seen: list[int] = []
+    monkeypatch.setattr(session, "_few", lambda *rest: seen.append(torch.get_num_threads()))
+    session.run(session.settled(FROZEN))
+    assert seen == [3]
+    quick(some(30), tmp_path / "out", base, recipe=FROZEN, config=plan.config)
+    assert ", 3 threads; seed 0." in (tmp_path / "out" / "README.md").read_text()

@@ -1,5 +1,7 @@
 """A run that was broken off goes on to the same weights, and never begins anew."""
 
+import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,8 @@ from tests.train.moods import (
 from tonewise.errors import OutputError
 from tonewise.store import Bundle, verify
 from tonewise.train import Recipe, train
-from tonewise.train.loop import Moment
+from tonewise.train.learner import Learner
+from tonewise.train.loop import Fit, Moment, fit
 
 
 @pytest.fixture
@@ -102,3 +105,29 @@ def test_a_resume_that_finds_nothing_says_that_the_run_begins(base: Path, tmp_pa
     told: list[str] = []
     quick(some(40), tmp_path / "out", base, validation=some(20, seed=1), resume=True, tell=told.append)
     assert f"nothing to go on with in {tmp_path / 'out.training'}: the run begins" in told
+
+
+def test_a_resumed_run_goes_on_in_the_precision_and_the_seconds_that_it_had(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used: list[bool] = []
+    measured = [True, False]
+
+    def watched(learner: Learner, *rest: Any) -> Fit:
+        used.append(learner.bf16)
+        return replace(fit(learner, *rest), seconds=10.0)
+
+    def stop(moment: Moment) -> None:
+        if moment.stage == "fold-3":
+            raise Stopped
+
+    monkeypatch.setattr("tonewise.train.small.fit", watched)
+    monkeypatch.setattr("tonewise.train.session.wants_bf16", lambda *rest: measured[0])
+    recipe = replace(QUICK, precision="auto")
+    with pytest.raises(Stopped):
+        quick(some(60), tmp_path / "out", base, recipe=recipe, watch=stop)
+    measured.reverse()
+    quick(some(60), tmp_path / "out", base, recipe=recipe, resume=True)
+    assert used == [True] * (3 + 3)
+    training = json.loads((tmp_path / "out" / "training.json").read_text())
+    assert training["seconds"] >= 50, "those of the two folds before it was stopped are among them"

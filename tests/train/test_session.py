@@ -16,6 +16,7 @@ from tonewise.errors import ConfigError, EngineError
 from tonewise.head import softmax
 from tonewise.store import HeadSpec
 from tonewise.train import Plan, Recipe, prepare
+from tonewise.train.loop import Fit, fit
 from tonewise.train.session import Session, stated
 
 FROZEN = Recipe(freeze_encoder=True, precision="fp32")
@@ -176,3 +177,36 @@ def test_more_frozen_layers_than_there_are_is_refused(base: Path) -> None:
     assert session.settled(Recipe(frozen_layers=layers)).frozen_layers == layers
     with pytest.raises(ConfigError, match=rf"frozen_layers is 99, and .* has {layers} layers"):
         session.settled(Recipe(frozen_layers=99))
+
+
+@pytest.mark.parametrize("way", ["few", "validation"])
+def test_class_weights_count_for_a_head_on_a_frozen_encoder(base: Path, way: str) -> None:
+    rare = [one for i, one in enumerate(some(90)) if one["label"] != "anger" or i < 12]
+    session = session_of(base, rare, validation=HELD if way == "validation" else None)
+    fits = [session.run(session.settled(replace(FROZEN, class_weights=power))) for power in (0.0, 2.0)]
+    anger = session.tasks[0].learn.names.index("anger")
+    logits = [fitted.learner.logits(session.rows["label"])["label"] for fitted in fits]
+    counts = [int((one.argmax(axis=1) == anger).sum()) for one in logits]
+    assert counts[0] < counts[1], "a rare label is answered more often where it counts for more"
+
+
+@pytest.mark.parametrize(("rate", "kept"), [(1e-12, "frozen"), (3e-3, "tuned")])
+def test_which_of_the_two_was_kept_is_told(base: Path, rate: float, kept: str) -> None:
+    told: list[str] = []
+    session = session_of(base, tell=told.append)
+    recipe = replace(QUICK, learning_rate=rate, epochs=6, batch_size=8, pooling="mean")
+    fitted = session.run(session.settled(recipe))
+    assert fitted.frozen == (kept == "frozen")
+    (line,) = [one for one in told if one.startswith("out of fold, macro F1: frozen ")]
+    assert line.endswith(f"; kept: {kept}")
+
+
+def test_the_seconds_of_few_examples_are_those_of_all_folds(
+    base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ten_seconds(*rest: Any) -> Fit:
+        return replace(fit(*rest), seconds=10.0)
+
+    monkeypatch.setattr("tonewise.train.small.fit", ten_seconds)
+    session = session_of(base)
+    assert session.run(session.settled(QUICK)).fit.seconds >= 50

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.train.moods import some, tagged, write_tsv
-from tonewise.config import Config, SourceConfig
+from tonewise.config import Config, RunConfig, SourceConfig
 from tonewise.errors import InputError, RowError
 from tonewise.source.labelled import Labels, read_labelled
 from tonewise.train.task import Task, read_task
@@ -116,3 +116,26 @@ def test_a_head_among_others_needs_rows_to_set_aside() -> None:
 
 def test_leaks_are_found_and_nothing_is_stopped() -> None:
     assert "leak" in {one.code for one in read(some(60), some(9)).findings}
+
+
+def test_rows_that_were_skipped_are_told_with_the_first_reason() -> None:
+    config = Config(run=RunConfig(on_error="skip"))
+    given = [*some(60), {"text": None, "label": "joy"}, {"text": "a", "label": None}]
+    held = [*some(9, seed=1), {"text": "b", "label": "fear"}]
+    task = read_task("label", given, held, Labels(), config)
+    assert task.skipped == (
+        "rows skipped: 2; the first: text 61: column 'text' is null; a text is wanted",
+        "validation rows skipped: 1; the first: text 10: label 'fear' is not among sadness, joy, anger",
+    )
+    assert read(some(60), some(9, seed=1)).skipped == ()
+
+
+def test_a_training_set_is_judged_before_validation_is_read() -> None:
+    one = [{"text": f"{i}", "label": "pos"} for i in range(5)]
+    with pytest.raises(InputError, match="all 5 rows have the same label"):
+        read(one, some(9))
+    ids = [{"text": f"{i}", "label": f"id{i}"} for i in range(50)]
+    with pytest.raises(InputError, match="50 different labels in 50 rows"):
+        read(ids, [{"text": f"{i}", "label": f"id{i}"} for i in range(50, 60)])
+    with pytest.raises(InputError, match=r"^label: all 5 rows have the same label"):
+        read(one, some(9), alone=False)

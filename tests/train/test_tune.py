@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -151,6 +152,46 @@ def test_an_interrupted_study_goes_on_to_the_same_end(base: Path, tmp_path: Path
     assert without_time(output) == without_time(whole)
     assert weights_bytes(output) == weights_bytes(whole)
     assert not kept.exists()
+
+
+def test_a_study_that_is_interrupted_in_its_first_trial_still_tries_the_defaults(
+    base: Path, tmp_path: Path, tried: Tried
+) -> None:
+    tune(plan(tmp_path / "whole", base), 3)
+    tried.clear()
+
+    def stop(moment: Moment) -> None:
+        raise Stop
+
+    with pytest.raises(Stop):
+        tune(plan(tmp_path / "out", base, watch=stop), 3)
+    tune(plan(tmp_path / "out", base, resume=True), 3)
+    assert tried[0] == tried[1] == SMALL.settled(60, "mean")
+    assert without_time(tmp_path / "out") == without_time(tmp_path / "whole")
+
+
+def test_a_study_goes_on_in_the_precision_that_it_began_in(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unpublished: list[Tuning]
+) -> None:
+    used: list[bool] = []
+    run = Session.run
+
+    def watched(self: Session, recipe: Recipe, stage: Stage | None = None) -> Fitted:
+        used.append(self.bf16(recipe))
+        return run(self, recipe, stage)
+
+    def stop_in_the_second(moment: Moment) -> None:
+        if moment.stage.startswith("trial 2"):
+            raise Stop
+
+    monkeypatch.setattr(Session, "run", watched)
+    monkeypatch.setattr("tonewise.train.session.wants_bf16", lambda *rest: True)
+    recipe = replace(SMALL, precision="auto")
+    with pytest.raises(Stop):
+        tune(plan(tmp_path / "out", base, recipe=recipe, watch=stop_in_the_second), 2)
+    monkeypatch.setattr("tonewise.train.session.wants_bf16", lambda *rest: False)
+    tune(plan(tmp_path / "out", base, recipe=recipe, resume=True), 2)
+    assert used == [True, True, True]
 
 
 def test_a_study_of_another_run_is_refused(base: Path, tmp_path: Path) -> None:

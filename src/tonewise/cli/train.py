@@ -136,8 +136,8 @@ def _by_name(option: str, given: Sequence[str]) -> dict[str, list[str]]:
 
 
 def _files(named: Sequence[str], config: Config) -> list[str | Path]:
-    """Globs expanded, so that the card can name each file."""
-    return [one.path or one.name for one in find_inputs(named, config.source)]
+    """Globs expanded, so that the card can name each file; stdin stays `-`."""
+    return [one.path or "-" for one in find_inputs(named, config.source)]
 
 
 @contextmanager

@@ -9,16 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tonewise.source.example import Example
-from tonewise.source.labelled import Labelled
+from tonewise.source.labelled import FEW_LABELS, Labelled, looks_like_ids, told_as_ids
 from tonewise.source.split import normalised
 from tonewise.source.table import listed
 
 Severity = Literal["fatal", "warning"]
 ROWS_NAMED = 10
 LEAST_EXAMPLES = 2
-MANY_LABELS = 1000
-FEW_LABELS = 20
-"""So many labels may stand beside as many rows; above, half as many labels as rows are an id column."""
 IMBALANCE = 50.0
 
 
@@ -44,7 +41,7 @@ def check(labelled: Labelled, validation: Labelled | None = None) -> tuple[Findi
     """All that is found, fatal things first. Texts are compared but for case and spaces."""
     found = [*_of_texts(labelled), *_of_labels(labelled), *_repeated(labelled)]
     if validation is not None:
-        found += _leaks(labelled, validation)
+        found += leaks(labelled, validation)
     return tuple(sorted(found, key=lambda one: one.severity != "fatal"))
 
 
@@ -78,10 +75,12 @@ def _of_labels(labelled: Labelled) -> Iterator[Finding]:
         message = f"all {{0}} rows have the same label ({held}); two are the least"
         yield _about(labelled, range(len(labelled)), "one_label", message, "fatal")
     seen = int((counts > 0).sum())
-    if seen > MANY_LABELS or (seen > FEW_LABELS and seen > len(labelled) / 2):
-        column = f"column '{labelled.column}'" if labelled.column else "the label"
-        told = f"{seen:,} different labels in {len(labelled):,} rows: is {column} an id or a text?"
-        yield Finding("many_labels", "fatal", f"{told} name the right one with --label-column", seen)
+    once = int((counts == 1).sum())
+    if labelled.multi_label and seen > FEW_LABELS and once > seen / 2:
+        message = f"{seen:,} different labels in {len(labelled):,} rows, most of them once: {once:,}"
+        yield Finding("many_labels", "warning", message, seen)
+    elif not (labelled.multi_label or labelled.named) and looks_like_ids(counts):
+        yield Finding("many_labels", "fatal", told_as_ids(seen, len(labelled), labelled.column), seen)
         return
     yield from _rare(labelled, counts)
     yield from _alike(labelled.names)
@@ -128,7 +127,8 @@ def _repeated(labelled: Labelled) -> Iterator[Finding]:
         yield _about(labelled, at_odds, "conflict", "rows whose text stands with another label too: {0}")
 
 
-def _leaks(labelled: Labelled, validation: Labelled) -> Iterator[Finding]:
+def leaks(labelled: Labelled, validation: Labelled) -> Iterator[Finding]:
+    """Of the checks those for which both sets are needed."""
     known = {normalised(one) for one in labelled.examples}
     rows = [
         row for row, one in enumerate(validation.examples) if normalised(one) in known and not is_empty(one)

@@ -2,8 +2,9 @@
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
@@ -25,6 +26,10 @@ Kind = Literal["single", "multi", "soft"]
 Data = str | Path | Iterable[Any]
 SUM_TOLERANCE = 1e-3
 LABELS_NAMED = 10
+MANY_LABELS, FEW_LABELS = 1000, 20
+"""Above the first, or above the second where most of them occur once, labels look like an id column."""
+MOST_CELLS = 2**27
+"""Rows times labels, from which on an id column is refused before its table takes all memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +73,7 @@ class Labelled:
     targets   float32[N, L]: one-hot, multi-hot, or soft rows that sum to 1
     column    where the labels stood; None for soft ones, and for Examples' own
     skipped   the rows that were left out under `on_error=skip`
+    named     the names were given, not gathered from the rows
     """
 
     examples: tuple[Example, ...]
@@ -76,6 +82,7 @@ class Labelled:
     kind: Kind
     column: str | None = None
     skipped: tuple[RowError, ...] = ()
+    named: bool = False
 
     def __len__(self) -> int:
         return len(self.examples)
@@ -108,7 +115,7 @@ class Labelled:
         """Some rows, in the order asked, under the same names. Rows may also be bool[N]."""
         chosen = np.arange(len(self))[np.asarray(rows, dtype=None if len(rows) else np.int64)]
         some = tuple(self.examples[i] for i in chosen)
-        return Labelled(some, self.names, self.targets[chosen], self.kind, self.column)
+        return Labelled(some, self.names, self.targets[chosen], self.kind, self.column, named=self.named)
 
     def fingerprint(self) -> str:
         """Hex sha256 of texts, names and targets in their order, however they were read."""
@@ -125,11 +132,14 @@ def read_labelled(
     labels: Labels | None = None,
     *,
     on_error: OnError = "stop",
+    or_texts: bool = False,
 ) -> Labelled:
     """Read texts with gold labels: files by their names, a data frame, dicts, or Examples with labels.
 
     Of Examples their own labels count unless a column is named. A `ClassLabel` of `datasets` gives its
-    names. With `on_error=skip` a row that cannot be used is kept in `skipped`.
+    names. With `on_error=skip` a row that cannot be used is kept in `skipped`. With `or_texts` labels are
+    welcome but not needed: where the named column is not there it is the obvious one, and without that
+    the texts are a multi-label set of no labels.
 
     Raises InputError, naming file and column, when no label column is there or several could be meant, or
     when no row is left; RowError, naming the row, for a label that is null, empty or not among the names,
@@ -140,7 +150,7 @@ def read_labelled(
     skipped: list[RowError] = []
     with ExitStack() as opened:
         name, rows = _rows(data, config or SourceConfig(), opened)
-        cells, labels = _cells(name, rows, data, labels)
+        cells, labels = _cells(name, rows, data, labels, or_texts=or_texts)
         for item in cells:
             if not isinstance(item, RowError):
                 taken.append(item)
@@ -152,6 +162,9 @@ def read_labelled(
         raise InputError(f"{name}: no row has a text and a label{f'; {skipped[0]}' if skipped else ''}")
     if labels.label_columns is not None:
         return _soft(taken, labels, skipped)
+    if labels.names == ():
+        texts = tuple(example for example, _ in taken)
+        return Labelled(texts, (), np.zeros((len(texts), 0), np.float32), "multi", None, tuple(skipped))
     return _hard(name, taken, labels, skipped, on_error)
 
 
@@ -169,7 +182,13 @@ def _rows(data: Data, config: SourceConfig, opened: ExitStack) -> tuple[str, Ite
 Cells = Iterator[tuple[Example, Any] | RowError]
 
 
-def _cells(name: str, rows: Iterator[Example | RowError], data: Any, labels: Labels) -> tuple[Cells, Labels]:
+class NoLabelColumnError(InputError):
+    """There is no column of that name, or none that is obvious."""
+
+
+def _cells(
+    name: str, rows: Iterator[Example | RowError], data: Any, labels: Labels, *, or_texts: bool
+) -> tuple[Cells, Labels]:
     """Each example without its label columns, beside what they hold; and which column that was."""
     head: list[Example | RowError] = []
     for item in rows:
@@ -180,6 +199,18 @@ def _cells(name: str, rows: Iterator[Example | RowError], data: Any, labels: Lab
     if first is None:
         return iter([item for item in head if isinstance(item, RowError)]), labels
     everything = chain(head, rows)
+    if not or_texts:
+        return _chosen(name, first, everything, data, labels)
+    for wanted in (labels, Labels()):
+        with suppress(NoLabelColumnError):
+            return _chosen(name, first, everything, data, wanted)
+    alone = ((item if isinstance(item, RowError) else (item, ())) for item in everything)
+    return alone, Labels(names=(), multi_label=True)
+
+
+def _chosen(
+    name: str, first: Example, everything: Iterator[Example | RowError], data: Any, labels: Labels
+) -> tuple[Cells, Labels]:
     if labels.label_columns is not None:
         _check_there(name, labels.label_columns, first)
         return (_split_columns(item, labels.label_columns) for item in everything), labels
@@ -207,11 +238,11 @@ def _obvious(name: str, first: Example) -> str:
     raise _no_column(name, "label", list(first.fields))
 
 
-def _no_column(name: str, column: str, columns: Sequence[str]) -> InputError:
+def _no_column(name: str, column: str, columns: Sequence[str]) -> NoLabelColumnError:
     beside = (
         f"columns beside the text are {listed(columns)}" if columns else "there is no column but the text"
     )
-    return InputError(f"{name}: no label column '{column}'; {beside} (name one with --label-column)")
+    return NoLabelColumnError(f"{name}: no label column '{column}'; {beside} (name one with --label-column)")
 
 
 def _split_column(
@@ -267,7 +298,8 @@ def _soft(taken: Sequence[tuple[Example, Any]], labels: Labels, skipped: Sequenc
         replace(example, labels=(names[best],))
         for (example, _), best in zip(taken, shares.argmax(axis=1), strict=True)
     )
-    return Labelled(tuple(examples), names, shares.astype(np.float32), "soft", None, tuple(skipped))
+    targets = shares.astype(np.float32)
+    return Labelled(tuple(examples), names, targets, "soft", None, tuple(skipped), named=True)
 
 
 def _hard(
@@ -291,12 +323,32 @@ def _hard(
     names = labels.names or tuple(dict.fromkeys(label for one in examples for label in one.labels))
     if not examples or not names:
         raise InputError(f"{name}: no row has a label{f'; {skipped[0]}' if skipped else ''}")
+    if labels.names is None and not multi and len(examples) * len(names) > MOST_CELLS:
+        count = Counter(one.labels for one in examples)
+        if looks_like_ids(np.fromiter(count.values(), np.int64)):
+            raise InputError(f"{name}: {told_as_ids(len(names), len(examples), labels.label_column)}")
     place = {label: column for column, label in enumerate(names)}
     targets = np.zeros((len(examples), len(names)), np.float32)
     for row, one in enumerate(examples):
         targets[row, [place[label] for label in one.labels]] = 1
     kind: Kind = "multi" if multi else "single"
-    return Labelled(tuple(examples), names, targets, kind, labels.label_column, tuple(skipped))
+    named = labels.names is not None
+    return Labelled(tuple(examples), names, targets, kind, labels.label_column, tuple(skipped), named)
+
+
+def looks_like_ids(counts: NDArray[np.int64]) -> bool:
+    """Whether labels that occur so often, int[L], are more likely ids or texts."""
+    there = counts[counts > 0]
+    if len(there) > MANY_LABELS:
+        return True
+    return len(there) > FEW_LABELS and int((there == 1).sum()) > len(there) / 2
+
+
+def told_as_ids(labels: int, rows: int, column: str | None) -> str:
+    """What is said of them, and what to do."""
+    of = f"column '{column}'" if column else "the label"
+    told = f"{labels:,} different labels in {rows:,} rows: is {of} an id or a text?"
+    return f"{told} name the right one with --label-column, or the labels with --labels"
 
 
 def _is_multi(taken: Sequence[tuple[Example, Any]], labels: Labels) -> bool:

@@ -36,11 +36,14 @@ class Base:
 
     @classmethod
     def open(cls, ref: str | Path, config: Config, max_length: int | None) -> "Base":
-        """Resolve and read. Raises ModelError and its kin, for a missing tensor too."""
+        """Resolve and read. Raises ModelError and its kin, for a missing tensor too.
+
+        Raises ConfigError for a `max_length` that is more than it reads.
+        """
         bundle = resolve(ref, config.store)
         spec = NetworkSpec.from_config(bundle.network, bundle.ref)
         weights = load_weights(bundle.weights, spec, bundle.ref)
-        asked = TokenizerConfig(max_length=min(max_length or spec.max_length, spec.max_length))
+        asked = TokenizerConfig(max_length=max_length or spec.max_length)
         tokenizer = open_tokenizer(bundle, asked, max_length=spec.max_length, types=spec.type_count > 1)
         return cls(bundle, spec, weights, tokenizer)
 

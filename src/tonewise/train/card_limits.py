@@ -64,6 +64,12 @@ def _confused(head: HeadFacts) -> Iterator[str]:
 def _length(facts: CardFacts) -> Iterator[str]:
     cut = sum(head.data.cut or 0 for head in facts.heads)
     told = f" In training {cut:,} were." if cut else ""
+    if facts.limit is not None and facts.limit > facts.max_length:
+        yield (
+            f"Trained and measured on the first {facts.max_length} tokens of a text, of which it reads "
+            f"no more unless --max-length asks for up to {facts.limit}.{told}"
+        )
+        return
     yield f"What exceeds {facts.max_length} tokens of a text is cut off unless you ask for windows.{told}"
 
 

@@ -17,6 +17,7 @@ class Checkpoints:
     """The folder of one unfinished run.
 
     identity  what the run is: recipe, data, base, versions. Another run's checkpoints are refused.
+    bf16      what the precision `auto` came to where the run began; None: it has not begun
     """
 
     def __init__(self, folder: Path, identity: Mapping[str, str], *, resume: bool) -> None:
@@ -32,6 +33,7 @@ class Checkpoints:
             raise OutputError(f"cannot use {folder}: {reason(error)}") from None
         if found is not None:
             self._check(found["identity"])
+        self.bf16: bool | None = None if found is None else found.get("bf16")
 
     @property
     def found(self) -> bool:
@@ -63,7 +65,8 @@ class Checkpoints:
     def write(self, name: str, stage: Mapping[str, Any]) -> None:
         """Save where the named stage stands, beside what finished stages left. Raises OutputError."""
         stages = {} if self._state is None else dict(self._state["stages"])
-        self._state = {"identity": self.identity, "stages": {**stages, name: dict(stage)}}
+        stages[name] = dict(stage)
+        self._state = {"identity": self.identity, "bf16": self.bf16, "stages": stages}
         self._write(STATE, self._state)
 
     def write_best(self, name: str, weights: Mapping[str, Any]) -> None:

@@ -172,7 +172,8 @@ class CardFacts:
     recipe           every knob by name
     versions         by package, Python among them
     seconds          of the training, by the clock
-    max_length       tokens of a text, special ones included
+    max_length       tokens of a text that were learned from, special ones included
+    limit            tokens of a text that the network reads; None: as many
     in_transformers  transformers opens the folder as a classifier
     agreement        by engine the share of labels on which int8 agrees with fp32, over `agreement_rows`
     tuning           the study that chose the recipe; None: it was given
@@ -188,6 +189,7 @@ class CardFacts:
     threads: int
     seconds: float
     max_length: int
+    limit: int | None = None
     licence: str | None = None
     data_terms: str | None = None
     languages: tuple[str, ...] = ()

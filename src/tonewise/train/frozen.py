@@ -21,18 +21,23 @@ MOST_ITERATIONS = 300
 
 
 def fit_head(
-    states: Floats, targets: Floats, kind: Kind, folds: Sequence[NDArray[np.int64]]
+    states: Floats,
+    targets: Floats,
+    kind: Kind,
+    folds: Sequence[NDArray[np.int64]],
+    weights: Floats | None = None,
 ) -> tuple[dict[str, Floats], Floats]:
     """`output.weight` [L, H] and `output.bias` [L] for states float32[N, H], and logits [N, L] out of fold.
 
-    The strength with the least out-of-fold log loss is taken for the fit on all rows.
+    The strength with the least out-of-fold log loss is taken for the fit on all rows. With weights
+    float32[L] a row counts by its label's, and each of several labels by its own.
     """
     scale = float(np.sqrt(np.mean(np.square(states)))) or 1.0
     scaled = (states / scale).astype(np.float64)
-    tried = [_out_of_fold(scaled, targets, kind, folds, strength) for strength in STRENGTHS]
+    tried = [_out_of_fold(scaled, targets, kind, folds, strength, weights) for strength in STRENGTHS]
     losses = [_loss(logits, targets, kind) for logits in tried]
     best = int(np.argmin(losses))
-    weight, bias = _fit(scaled, targets, kind, STRENGTHS[best])
+    weight, bias = _fit(scaled, targets, kind, STRENGTHS[best], weights)
     head = {"output.weight": (weight / scale).astype(np.float32), "output.bias": bias.astype(np.float32)}
     return head, tried[best]
 
@@ -50,24 +55,34 @@ def _out_of_fold(
     kind: Kind,
     folds: Sequence[NDArray[np.int64]],
     strength: float,
+    weights: Floats | None,
 ) -> Floats:
     found = np.zeros(targets.shape, np.float32)
     for held in folds:
         learned = np.setdiff1d(np.arange(len(states)), held)
-        weight, bias = _fit(states[learned], targets[learned], kind, strength)
+        weight, bias = _fit(states[learned], targets[learned], kind, strength, weights)
         found[held] = states[held] @ weight.T + bias
     return found
 
 
 def _fit(
-    states: NDArray[np.float64], targets: Floats, kind: Kind, strength: float
+    states: NDArray[np.float64],
+    targets: Floats,
+    kind: Kind,
+    strength: float,
+    weights: Floats | None = None,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """float64[L, H] and float64[L]. A label that no row has, or all have, gets a bias alone."""
+    weights = np.ones(targets.shape[1], np.float32) if weights is None else weights
     if kind == "multi":
-        columns = [_regress(states, column > 0.5, strength) for column in targets.T]
+        columns = [
+            # A label's weight is on all of its rows, which is as much as a weaker regularisation.
+            _regress(states, column > 0.5, strength * float(weight))
+            for column, weight in zip(targets.T, weights, strict=True)
+        ]
         return np.stack([weight for weight, _ in columns]), np.array([bias for _, bias in columns])
     rows, labels = np.nonzero(targets)
-    shares = targets[rows, labels]
+    shares = targets[rows, labels] * weights[labels]
     classes = np.unique(labels)
     weight = np.zeros((targets.shape[1], states.shape[1]))
     bias = np.full(targets.shape[1], -10.0)

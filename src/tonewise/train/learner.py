@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from tonewise.batching import Batch, collate
+from tonewise.encoder.weights import NetworkSpec
 from tonewise.engines.machine import has_bf16
 from tonewise.errors import ConfigError
 from tonewise.store import Pooling
@@ -126,7 +127,7 @@ class Learner:
         return torch.autocast(kind, dtype=torch.bfloat16) if self.bf16 else nullcontext()
 
 
-def wants_bf16(network: Network, recipe: Recipe, device: torch.device) -> bool:
+def wants_bf16(spec: NetworkSpec, recipe: Recipe, device: torch.device) -> bool:
     """Whether to compute in bf16: as the recipe says, or where this machine has it and is faster with it.
 
     A GPU that has it is faster with it; a processor is measured, once. Raises ConfigError when it is asked
@@ -139,7 +140,7 @@ def wants_bf16(network: Network, recipe: Recipe, device: torch.device) -> bool:
         raise ConfigError(f"precision is bf16, which this {device.type} has not; leave it out, or take fp32")
     if recipe.precision == "bf16" or not able or device.type == "cuda":
         return able
-    shape = (network.spec.intermediate_size, network.spec.hidden_size)
+    shape = (spec.intermediate_size, spec.hidden_size)
     return _seconds(shape, torch.bfloat16) < _seconds(shape, torch.float32)
 
 

@@ -14,7 +14,7 @@ from safetensors.numpy import save
 from tonewise.config import Config
 from tonewise.encoder.naming import head_names, named_tensors
 from tonewise.encoder.weights import Checkpoint, Weights
-from tonewise.errors import ModelError
+from tonewise.errors import ConfigError, EngineError, ModelError, RowError
 from tonewise.quantize import LEAST_TEXTS, Quantized, quantize
 from tonewise.store import HeadSpec, Manifest
 from tonewise.store.manifest import BEHAVIOURS
@@ -102,9 +102,22 @@ def write_folder(folder: Path, base: Base, learned: Learned, manifest: Manifest)
     for name in COPIED:
         if (base.bundle.folder / name).is_file():
             shutil.copyfile(base.bundle.folder / name, folder / name)
+    _state_length(folder, base)
     written = replace(manifest, heads=specs, files=pinned_files(folder))
     write_manifest(folder, written)
     return written
+
+
+def _state_length(folder: Path, base: Base) -> None:
+    """Say where transformers looks for it how many tokens of a text were learned from."""
+    path, length = folder / "tokenizer_config.json", base.tokenizer.max_length
+    try:
+        stated = json.loads(path.read_bytes()) if path.is_file() else {}
+    except ValueError:
+        return  # of no use to the base either, whose tokenizer.json was read
+    if length < base.spec.max_length or "model_max_length" in stated:
+        told = {**stated, "model_max_length": length}
+        path.write_text(json.dumps(told, indent=2, ensure_ascii=False) + "\n", "utf-8")
 
 
 def opens_in_transformers(learned: Learned) -> bool:
@@ -129,7 +142,7 @@ def with_ranges(
     some = texts[:: -(-len(texts) // MOST_TEXTS)]
     try:
         return quantize(folder, some, work, config=config, progress=tell)
-    except ModelError as error:
+    except (ModelError, EngineError, ConfigError, RowError) as error:
         tell(f"no activation ranges for int8: {str(error).removeprefix(f'{folder}: ')}")
         return None
 

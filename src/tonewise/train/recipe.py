@@ -8,6 +8,9 @@ from tonewise.store import Pooling
 
 TrainPrecision = Literal["auto", "fp32", "bf16"]
 HeadPooling = Literal["auto", "first", "mean"]
+IDLE = ("epochs", "learning_rate", "head_rate", "layer_decay", "batch_size", "batch_tokens", "warmup")
+IDLE_TOO = ("weight_decay", "clip_norm", "dropout", "label_smoothing", "patience", "average")
+"""Knobs that mean nothing where the encoder is frozen: its heads are not trained in steps."""
 NARROW = 384
 """Hidden size up to which the rates hold; a wider network takes smaller steps, in proportion."""
 MANY = 5_000
@@ -82,6 +85,16 @@ class Recipe:
             other = "lora_rank" if self.lora_rank else "frozen_layers"
             raise ConfigError(f"freeze_encoder leaves nothing of the encoder to learn; drop it, or {other}")
 
+    def check_used(self) -> None:
+        """Raise ConfigError for a knob that was turned and that a frozen encoder has no use for."""
+        if not self.freeze_encoder:
+            return
+        usual = Recipe()
+        turned = [name for name in (*IDLE, *IDLE_TOO) if getattr(self, name) != getattr(usual, name)]
+        if turned:
+            told = f"{turned[0]} is {getattr(self, turned[0])}, which freeze_encoder makes no use of"
+            raise ConfigError(f"{told}; drop one of them")
+
     def _check(self, name: str, fits: bool, wanted: str) -> None:
         value = getattr(self, name)
         if not fits and value is not None:
@@ -92,6 +105,8 @@ class Recipe:
 
         How these defaults were found: `docs/log.md`.
         """
+        if self.freeze_encoder:
+            return replace(self, pooling=pooling)
         few = examples < 1_000
         rate = (2e-4 if examples < MANY else 1e-4) * min(1.0, NARROW / hidden_size)
         return replace(

@@ -4,13 +4,15 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tonewise.config import Config
 from tonewise.errors import ConfigError, InputError
 from tonewise.metrics import accuracy
-from tonewise.source.labelled import Labelled
+from tonewise.source.labelled import Labelled, Labels, read_labelled
 from tonewise.source.split import split
 from tonewise.tokenizer import Row
 from tonewise.train.base import Base
@@ -19,6 +21,17 @@ from tonewise.train.learner import Learner
 from tonewise.train.parts import Part, Target
 
 Floats = NDArray[np.float32]
+
+
+def read_old(data: Any, labels: Labels, config: Config) -> Labelled:
+    """The texts to imitate on, with their labels where they have such; a `Labelled` as it is.
+
+    Of `labels` the columns count: what else they say is of the new heads. Raises as `read_labelled` does.
+    """
+    if isinstance(data, Labelled):
+        return data
+    columns = Labels(labels.label_column, labels.label_columns)
+    return read_labelled(data, config.source, columns, on_error=config.run.on_error, or_texts=True)
 
 
 @dataclass(slots=True, eq=False)

@@ -11,10 +11,9 @@ from typing import Any, TypedDict, Unpack
 
 from tonewise import __version__
 from tonewise.config import Config
-from tonewise.engines import choose_threads
 from tonewise.engines.machine import processor
 from tonewise.errors import ConfigError
-from tonewise.source.labelled import Labels, read_labelled
+from tonewise.source.labelled import Labels
 from tonewise.store import Bundle, open_bundle
 from tonewise.store.writing import check_new_folder, copy_files, new_folder
 from tonewise.train import facts
@@ -31,9 +30,9 @@ from tonewise.train.publish import (
     write_folder,
 )
 from tonewise.train.recipe import Recipe
-from tonewise.train.retain import Kept
+from tonewise.train.retain import Kept, read_old
 from tonewise.train.session import Fitted, Session, stated
-from tonewise.train.task import Task, read_task
+from tonewise.train.task import Task, read_task, told_skipped
 
 BASE = "base"
 HEAD = "label"
@@ -87,7 +86,8 @@ class Plan:
     heads       several heads by name in place of `data`, each a set, or a (set, validation) pair
     head_labels those of a head whose file is written otherwise than `labels` says
     base        the model to begin with
-    retain      (old model, its data or None): learn beside its heads without forgetting them; it is the base
+    retain      (old model, its texts, labelled or not, or None): learn beside its heads without forgetting
+                them; it is the base
     resume      go on where an unfinished run was left
     int8        fit activation ranges
     tell        is told what is found and done, a line each time
@@ -152,6 +152,9 @@ def fit_and_publish(
     checkpoints = Checkpoints(place, session.identity(recipe), resume=plan.resume)
     if plan.resume and not checkpoints.found:
         plan.tell(f"nothing to go on with in {place}: the run begins")
+    if checkpoints.bf16 is not None:
+        session.auto_bf16 = checkpoints.bf16
+    checkpoints.bf16 = session.bf16(recipe)
     start = time.monotonic()
     fitted = session.run(recipe, Stage("fit", checkpoints, plan.watch))
     seconds = time.monotonic() - start if not fitted.fit.seconds else fitted.fit.seconds
@@ -167,11 +170,11 @@ def beside(output: Path, suffix: str) -> Path:
 
 def prepare(plan: Plan) -> Session:
     """Read, check and tokenize. Raises as `train` does."""
+    plan.recipe.check_used()
     tasks = list(_tasks(plan))
     for task in tasks:
-        for finding in task.findings:
-            rows = f" ({', '.join(finding.rows[:3])})" if finding.rows else ""
-            plan.tell(f"{finding.message}{rows}")
+        for line in _told(task, alone=len(tasks) == 1):
+            plan.tell(line)
     ref = plan.retain[0] if plan.retain else plan.base
     if plan.retain and plan.base not in (BASE, ref):
         raise ConfigError(f"--retain {ref} is the base itself; leave out --base {plan.base}")
@@ -180,9 +183,21 @@ def prepare(plan: Plan) -> Session:
     if plan.retain:
         if plan.recipe.freeze_encoder or plan.recipe.lora_rank:
             raise ConfigError("--retain is for an encoder that learns; leave out --freeze-encoder and --lora")
-        old = None if plan.retain[1] is None else read_labelled(plan.retain[1], plan.config.source, Labels())
+        old = None if plan.retain[1] is None else read_old(plan.retain[1], plan.labels, plan.config)
+        for line in told_skipped("old rows", old) if old else ():
+            plan.tell(line)
         kept = Kept.of(base, [task.name for task in tasks], old)
-    return Session(tasks, base, kept, plan.config.engine.device, plan.tell)
+    engine = plan.config.engine
+    return Session(tasks, base, kept, engine.device, plan.tell, engine.threads)
+
+
+def _told(task: Task, *, alone: bool) -> Iterable[str]:
+    """What was found in a head's set, a line each."""
+    of = "" if alone else f"{task.name}: "
+    yield from (f"{of}{line}" for line in task.skipped)
+    for finding in task.findings:
+        rows = f" ({', '.join(finding.rows[:3])})" if finding.rows else ""
+        yield f"{of}{finding.message}{rows}"
 
 
 def _tasks(plan: Plan) -> Iterable[Task]:
@@ -216,12 +231,17 @@ def publish(
         licence=terms.licence,
         data_terms=terms.data_terms,
     )
-    with new_folder(plan.output) as folder, tempfile.TemporaryDirectory() as scratch:
+    hidden = f".{plan.output.name[:200]}."
+    with (
+        new_folder(plan.output) as folder,
+        tempfile.TemporaryDirectory(prefix=hidden, dir=folder.parent) as scratch,
+    ):
         first, second = Path(scratch, "float"), Path(scratch, "int8")
         first.mkdir()
         manifest = write_folder(first, base, learned, manifest)
         texts = [text for task in session.tasks for text in task.given.texts]
-        ranges = with_ranges(first, second, texts, plan.config, plan.tell) if plan.int8 else None
+        config = replace(plan.config, tokenizer=base.tokenizer.config)  # as texts were read in training
+        ranges = with_ranges(first, second, texts, config, plan.tell) if plan.int8 else None
         whole = open_bundle(second if ranges else first, str(plan.output))
         copy_files(whole, folder)
         card = _card(plan, session, fitted, learned, seconds, whole)
@@ -274,9 +294,10 @@ def _card(
         seed=fitted.recipe.seed,
         versions=_versions(),
         processor=processor(),
-        threads=choose_threads(None),
+        threads=session.threads,
         seconds=seconds,
-        max_length=session.base.spec.max_length,
+        max_length=session.base.tokenizer.max_length,
+        limit=session.base.spec.max_length,
         licence=whole.manifest.licence,
         data_terms=whole.manifest.data_terms,
         in_transformers=opens_in_transformers(learned),

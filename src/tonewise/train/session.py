@@ -22,6 +22,7 @@ from tonewise.train.frozen import fit_head
 from tonewise.train.learner import Learner, wants_bf16
 from tonewise.train.loop import Fit, Stage, fit
 from tonewise.train.lora import add_adapters, merge_adapters
+from tonewise.train.losses import weights_of
 from tonewise.train.network import HeadForm, HeadModule
 from tonewise.train.outcome import Outcome, judge
 from tonewise.train.parts import Part, Target
@@ -60,13 +61,28 @@ class Fitted:
 class Session:
     """Tasks and base, ready to be fitted.
 
-    cut  by task, how many texts to learn from were longer than the recipe's `max_length`
+    cut        by task, how many texts to learn from were longer than the recipe's `max_length`
+    threads    that it computes with
+    auto_bf16  what the precision `auto` comes to; None: not measured yet
     """
 
-    def __init__(self, tasks: Sequence[Task], base: Base, kept: Kept | None, device: str, tell: Tell) -> None:
-        """Tokenize. Raises RowError for a text that cannot be, EngineError for an absent device."""
+    def __init__(
+        self,
+        tasks: Sequence[Task],
+        base: Base,
+        kept: Kept | None,
+        device: str,
+        tell: Tell,
+        threads: int | None = None,
+    ) -> None:
+        """Tokenize. Raises RowError for a text that cannot be, EngineError for an absent device.
+
+        `threads` by default are all processors that this process may use.
+        """
         self.tasks, self.base, self.kept = tuple(tasks), base, kept
         self.device, self.tell, self._told = torch.device(device), tell, set[str]()
+        self.threads = choose_threads(threads)
+        self.auto_bf16: bool | None = None
         if device == "cuda" and not torch.cuda.is_available():
             raise EngineError(f"torch {torch.__version__} sees no cuda device; leave out the device")
         self.rows: dict[str, list[Row]] = {}
@@ -93,7 +109,7 @@ class Session:
         Raises EngineError for a loss that is no number, OutputError for a checkpoint that cannot be written.
         """
         stage = stage or Stage()
-        with _threads():
+        with _on_threads(self.threads):
             if self.tasks[0].held is None:
                 return self._few(recipe, stage)
             if recipe.freeze_encoder:
@@ -113,7 +129,7 @@ class Session:
             "retained": self.kept.fingerprint() if self.kept else "",
             "torch": str(torch.__version__),  # its own class is refused when a checkpoint is read
             "tonewise": __version__,
-            "threads": str(choose_threads(None)),
+            "threads": str(self.threads),
             "device": self.device.type,
         }
 
@@ -122,7 +138,7 @@ class Session:
         dropout = Dropout(recipe.dropout)
         rows = [*self.rows.values(), *self.held_rows.values(), *(self.kept.all_rows() if self.kept else ())]
         network = self.base.network(rows, dropout)
-        bf16 = wants_bf16(network, recipe, self.device)
+        bf16 = self.bf16(recipe)
         torch.manual_seed(recipe.seed)
         heads = {task.name: self._head(task, recipe, dropout) for task in self.tasks}
         if self.kept:
@@ -132,6 +148,14 @@ class Session:
         learner = Learner(network, heads, dropout, self.base.tokenizer.padding_id, bf16=bf16)
         learner.to(self.device)
         return learner
+
+    def bf16(self, recipe: Recipe) -> bool:
+        """Whether to compute in bf16. Of `auto` what came out first holds: to measure again may differ."""
+        if recipe.precision != "auto":
+            return wants_bf16(self.base.spec, recipe, self.device)
+        if self.auto_bf16 is None:
+            self.auto_bf16 = wants_bf16(self.base.spec, recipe, self.device)
+        return self.auto_bf16
 
     def form(self, task: Task, recipe: Recipe) -> HeadForm:
         """What a task's head is before it has learned; on a frozen encoder a linear one."""
@@ -203,7 +227,9 @@ class Session:
         learner = self.make(recipe)
         for task in self.tasks:
             states = learner.states(self.rows[task.name], learner.head(task.name).form.pooling)
-            head, _ = fit_head(states, task.learn.targets, task.learn.kind, parts_of(task.learn))
+            target = Target(task.learn.kind, task.learn.targets)
+            weights = weights_of(target, recipe.class_weights)
+            head, _ = fit_head(states, target.values, target.kind, parts_of(task.learn), weights)
             learner.head(task.name).fill(head)
         judged = self._judged(learner, recipe, Fit())
         return Fitted(learner, recipe, judged.fit, judged.outcomes, frozen=True)
@@ -220,9 +246,8 @@ class Session:
             (lambda: self.make(recipe), lambda: self.make(frozen)),
             stage,
         )
-        self.tell(
-            "out of fold, macro F1: " + ", ".join(f"{name} {f1:.4f}" for name, f1 in chosen.scores.items())
-        )
+        told = ", ".join(f"{name} {f1:.4f}" for name, f1 in chosen.scores.items())
+        self.tell(f"out of fold, macro F1: {told}; kept: {'tuned' if chosen.tuned else 'frozen'}")
         recipe = recipe if chosen.tuned else frozen
         learner, done = self.make(recipe), Fit()
         if chosen.tuned:
@@ -232,6 +257,7 @@ class Session:
             learner.head(task.name).fill(head)
         if recipe.lora_rank:
             merge_adapters(learner.network)
+        done.seconds += chosen.seconds
         outcome = judge(task.learn, chosen.logits)
         return Fitted(learner, recipe, done, {task.name: outcome}, chosen.scores, not chosen.tuned)
 
@@ -244,10 +270,10 @@ class Session:
 
 
 @contextmanager
-def _threads() -> Iterator[None]:
-    """Compute with all processors that this process may use, and leave torch as it was."""
+def _on_threads(count: int) -> Iterator[None]:
+    """Compute with so many, and leave torch as it was."""
     before = torch.get_num_threads()
-    torch.set_num_threads(choose_threads(None))
+    torch.set_num_threads(count)
     try:
         yield
     finally:

@@ -13,6 +13,7 @@ from tonewise.source.split import folds, normalised
 from tonewise.train.frozen import fit_head, quick_head
 from tonewise.train.learner import Learner
 from tonewise.train.loop import Stage, fit, macro
+from tonewise.train.losses import weights_of
 from tonewise.train.parts import Part
 from tonewise.train.recipe import Recipe
 
@@ -24,13 +25,15 @@ FOLDS = 5
 class Chosen:
     """What cross-validation chose, and its out-of-fold logits float32[N, L].
 
-    tuned   the whole encoder learns
-    scores  macro F1 out of fold by candidate
+    tuned    the whole encoder learns
+    scores   macro F1 out of fold by candidate
+    seconds  that the fits of all folds took
     """
 
     tuned: bool
     logits: Floats
     scores: dict[str, float]
+    seconds: float = 0.0
 
 
 def cross_validate(
@@ -51,14 +54,15 @@ def cross_validate(
     learner = make[1]()
     with learner.exact():
         states = learner.states(part.rows, learner.head(name).form.pooling)
-    head, logits = fit_head(states, target.values, target.kind, parts)
+    weights = weights_of(target, recipe.class_weights)
+    head, logits = fit_head(states, target.values, target.kind, parts, weights)
     frozen = macro(logits, target)
     if recipe.freeze_encoder:
         return Chosen(False, logits, {"frozen": frozen}), head
-    tuned = _out_of_fold(part, name, recipe, make[0], parts, stage)
+    tuned, seconds = _out_of_fold(part, name, recipe, make[0], parts, stage)
     scores = {"frozen": frozen, "tuned": macro(tuned, target)}
     better = scores["tuned"] > scores["frozen"]
-    return Chosen(better, tuned if better else logits, scores), head
+    return Chosen(better, tuned if better else logits, scores, seconds), head
 
 
 def _out_of_fold(
@@ -68,26 +72,30 @@ def _out_of_fold(
     make: Callable[[], Learner],
     parts: list[NDArray[np.int64]],
     following: Stage,
-) -> Floats:
-    checkpoints = following.checkpoints
+) -> tuple[Floats, float]:
+    """Logits float32[N, L], and how many seconds the fits took, those of an interrupted run included."""
+    checkpoints, seconds = following.checkpoints, 0.0
     found = np.zeros(part.targets[name].values.shape, np.float32)
     for number, held in enumerate(parts):
         stage = f"fold-{number + 1}"
         stored = checkpoints.read(f"{stage}-logits") if checkpoints else None
         if stored is not None:
             found[held] = stored["logits"].numpy()
+            seconds += stored.get("seconds", 0.0)  # a run begun by an older Tonewise has none
             continue
         learned = np.setdiff1d(np.arange(len(part)), held)
         learner = make()
         inner = _taken(part, learned)
         begin_from_frozen(learner, name, inner)
-        fit(learner, [inner], [], recipe, replace(following, name=stage))
+        done = fit(learner, [inner], [], recipe, replace(following, name=stage))
+        seconds += done.seconds
         with learner.exact():
             found[held] = learner.logits([part.rows[i] for i in held], [name])[name]
         if checkpoints:
-            checkpoints.write(f"{stage}-logits", {"logits": torch.from_numpy(found[held])})
+            answered = {"logits": torch.from_numpy(found[held]), "seconds": done.seconds}
+            checkpoints.write(f"{stage}-logits", answered)
             checkpoints.drop_best(stage)
-    return found
+    return found, seconds
 
 
 def begin_from_frozen(learner: Learner, name: str, part: Part) -> None:

@@ -1,13 +1,13 @@
 """What one head is to learn: its labelled set, checked, and the rows that it will be measured on."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from tonewise.config import Config
 from tonewise.errors import InputError
-from tonewise.source.checks import Finding, check
+from tonewise.source.checks import Finding, check, leaks
 from tonewise.source.inputs import find_inputs
 from tonewise.source.labelled import Labelled, Labels, read_labelled
 from tonewise.source.split import split
@@ -28,6 +28,7 @@ class Task:
     learn     those that are learned from
     held      those that epochs, temperature and figures come from; None: out-of-fold scores of `learn`
     split     how these were told apart, as the card says it
+    skipped   lines about the rows that were left out under `on_error=skip`
     """
 
     name: str
@@ -37,6 +38,7 @@ class Task:
     split: str
     findings: tuple[Finding, ...]
     files: tuple[DataFile, ...]
+    skipped: tuple[str, ...] = ()
 
     @property
     def split_name(self) -> str:
@@ -53,6 +55,8 @@ def read_task(
     InputError for what cannot be read and for a set from which nothing sensible can be learned.
     """
     given = _read(data, labels, config)
+    findings = check(given)
+    raise_fatal(findings, None if alone else name)  # else the validation set would be blamed for it
     held = None
     if validation is not None:
         same = replace(labels, names=given.names, multi_label=given.multi_label)
@@ -61,8 +65,8 @@ def read_task(
             raise InputError(
                 f"validation is {held.kind} label and the training set {given.kind}; write both alike"
             )
-    findings = check(given, held)
-    raise_fatal(findings)
+        findings += tuple(leaks(given, held))
+    skipped = [*told_skipped("rows", given), *(told_skipped("validation rows", held) if held else ())]
     learn, how = given, "a set of its own"
     if held is None and (len(given) >= FEW or not alone):
         learn, held = split(given, SHARE)
@@ -76,7 +80,13 @@ def read_task(
     files = _files(data, given, config)
     if validation is not None and held is not None:
         files += _files(validation, held, config)
-    return Task(name, given, learn, held, how, findings, files)
+    return Task(name, given, learn, held, how, findings, files, tuple(skipped))
+
+
+def told_skipped(rows: str, labelled: Labelled) -> Iterator[str]:
+    """A line about the rows that were left out, if any were."""
+    if labelled.skipped:
+        yield f"{rows} skipped: {len(labelled.skipped):,}; the first: {labelled.skipped[0]}"
 
 
 def _read(data: Any, labels: Labels, config: Config, names: tuple[str, ...] | None = None) -> Labelled:

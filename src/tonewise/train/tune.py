@@ -67,6 +67,8 @@ def tune(plan: Plan, trials: int, study: Path | None = None, *, fixed: Collectio
     space = _space(session, first, searched)
     identity = {**session.identity(first), **_ranges(space)}
     with _opened(place, identity, resume=plan.resume) as kept:
+        session.auto_bf16 = kept.user_attrs.get("bf16")
+        kept.set_user_attr("bf16", session.bf16(first))
         _search(kept, plan, session, first, space, trials)
         tuning = _tuning(kept)
     plan.tell(_told(tuning))
@@ -175,8 +177,9 @@ def _search(
         # A sampler for each trial, so that a study that was interrupted draws what it would have drawn.
         seed = (first.seed * 1_000_003 + number) % 2**32
         study.sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=DRAWN)
-        if number == 0:
-            study.enqueue_trial({name: getattr(first, name) for name in space}, skip_if_exists=True)
+        if number == 0 and not study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
+            # A first trial that was interrupted has the defaults too, and is no reason not to try them.
+            study.enqueue_trial({name: getattr(first, name) for name in space})
         trial = study.ask(dict(space))
         begun = time.monotonic()
         try:

@@ -88,9 +88,9 @@ def result(name: str, model: Model, found: dict[str, Any]) -> dict[str, Any]:
     dataset = {"type": head.hub, "name": Path(head.validation).parent.name, "split": "validation"}
     if head.hub_config:
         dataset["config"] = head.hub_config
-    metrics = [{"type": "accuracy", "name": "Accuracy", "value": found["accuracy"]["value"]}] * (
-        "accuracy" in found
-    )
+    metrics = []
+    if "accuracy" in found:
+        metrics.append({"type": "accuracy", "name": "Accuracy", "value": found["accuracy"]["value"]})
     f1 = {"type": "f1", "name": "Macro F1", "value": found["macro_f1"]["value"], "args": {"average": "macro"}}
     task = "Text classification" if len(model.heads) == 1 else f"Head {name}"
     return {

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -77,6 +77,10 @@ class Model:
     recipe: Recipe
     data_terms: str
     languages: tuple[str, ...] = field(default=("en",))
+
+    def without_borrowed(self) -> "Model":
+        """The same, each head learning from its own texts alone."""
+        return replace(self, heads={name: replace(head, borrowed=None) for name, head in self.heads.items()})
 
     def halves(self, data: Path) -> Iterator[tuple[str, Labelled, Labelled, Labelled]]:
         """Each head's name, its training rows, and two halves of its validation rows, by hash of the text.
@@ -154,7 +158,7 @@ MODELS = {
     "multitask": Model(
         {
             "sentiment": Head(
-                ("sst2/train.tsv", "sst2/train_sentences_6920.tsv"),
+                ("sst2/train.tsv",),
                 "sst2/validation.tsv",
                 Labels(names=("negative", "positive")),
                 "stanfordnlp/sst2",
@@ -182,7 +186,7 @@ MODELS = {
                 "tdavidson/hate_speech_offensive",
             ),
         },
-        Recipe(epochs=3, average=0.3),
+        Recipe(epochs=3),
         "SST-2 states none; GoEmotions and SMS Spam Collection: CC BY 4.0; Davidson et al.: MIT",
     ),
 }

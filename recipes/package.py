@@ -56,7 +56,9 @@ def main() -> None:
     options = parser.parse_args()
 
     model = MODELS[options.model]
-    texts = [text for _, learn, _, _ in model.halves(options.data) for text in decided(learn)]
+    # What one of several heads borrows are texts of another, which are there already.
+    given = model.without_borrowed() if len(model.heads) > 1 else model
+    texts = [text for _, learn, _, _ in given.halves(options.data) for text in decided(learn)]
     with tempfile.TemporaryDirectory() as packed:
         pack(options.trained, options.model, model, Path(packed))
         done = quantize(Path(packed), texts, options.output, progress=print)

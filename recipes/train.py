@@ -16,18 +16,28 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True, help="a new folder")
     parser.add_argument("--head", action="append", help="of several heads only these; again for each")
     parser.add_argument("--epochs", type=int, help="in place of the recipe's")
+    parser.add_argument("--base", default="base", help="what to begin with: the encoder of an earlier run")
+    parser.add_argument("--frozen-layers", type=int, default=0)
+    parser.add_argument("--own-texts", action="store_true", help="leave borrowed texts out")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--resume", action="store_true", help="go on where an interrupted run was")
     options = parser.parse_args()
 
     model = MODELS[options.model]
     wanted = options.head or list(model.heads)
+    model = model.without_borrowed() if options.own_texts else model
     heads = {name: (learn, seen) for name, learn, seen, _ in model.halves(options.data) if name in wanted}
-    recipe = replace(model.recipe, seed=options.seed, epochs=options.epochs or model.recipe.epochs)
+    recipe = replace(
+        model.recipe,
+        seed=options.seed,
+        epochs=options.epochs or model.recipe.epochs,
+        frozen_layers=options.frozen_layers,
+    )
     train(
         None,
         options.output,
         heads=heads,
+        base=options.base,
         recipe=recipe,
         int8=False,  # the ranges come when the weights are packed
         resume=options.resume,

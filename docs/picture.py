@@ -17,8 +17,8 @@ from rich.text import Text
 
 IMAGE = Path(__file__).with_name("images") / "classify.svg"
 TEXTS = (
-    "I finally got the keys to my own flat",
-    "who ate my lunch again?",
+    "I got the keys to my own flat and I keep grinning",
+    "who ate my lunch? I am furious",
     "something scratched at the window all night",
     "my dog died last night and the house feels so empty",
     "I feel so tender towards this clumsy old cat",

@@ -1,6 +1,5 @@
 """The packaged models that are trained: what each head learns from, by which recipe, on which terms."""
 
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -36,37 +35,25 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class Borrowed:
-    """Texts of another set that teach a head too.
+    """Texts of another set that teach a multi-label head too.
 
-    means    the head's label that one of the set's stands for; texts with a label that is not among them,
-             or of two meanings, are left out
-    nothing  a label that tells of none of the head's: all share such a text equally
-    most     texts of one meaning, the first of them
+    means  the head's label that one of the set's stands for; texts of other labels are left out
     """
 
     train: str
     labels: Labels
     means: Mapping[str, str]
-    nothing: str | None = None
-    most: int | None = None
 
     def beside(self, own: Labelled, data: Path) -> Labelled:
-        """The own rows, then the borrowed ones; as soft labels, unless the head gives several."""
+        """The own rows, then the borrowed ones."""
         other = read_labelled(data / self.train, Config().source, self.labels)
-        examples, targets = list(own.examples), list(own.targets)
-        means = {**self.means, **({self.nothing: self.nothing} if self.nothing else {})}
-        counts: Counter[str] = Counter()
-        for one in other.examples:
-            found = {means.get(label) for label in one.labels}
-            meant = found.pop() if len(found) == 1 else None
-            if meant is None or counts[meant] == self.most:
-                continue
-            counts[meant] += 1
-            examples.append(one)
-            holds = np.equal(own.names, meant) if meant != self.nothing else np.ones(len(own.names), bool)
-            targets.append((holds / holds.sum()).astype(np.float32))
-        kind = "multi" if own.kind == "multi" else "soft"
-        return Labelled(tuple(examples), own.names, np.stack(targets), kind)
+        some = [
+            replace(one, labels=(self.means[one.labels[0]],))
+            for one in other.examples
+            if one.labels[0] in self.means
+        ]
+        targets = [np.equal(own.names, one.labels[0]).astype(np.float32) for one in some]
+        return Labelled((*own.examples, *some), own.names, np.stack([*own.targets, *targets]), own.kind)
 
 
 @dataclass(frozen=True, slots=True)

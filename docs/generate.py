@@ -18,7 +18,7 @@ RESULTS = ROOT / "bench" / "results"
 ROOMS = (
     *("errors", "config", "store", "source", "tokenizer", "batching", "encoder", "engines"),
     *("metrics", "calibration", "head", "embedding", "classifier", "sinks"),
-    *("quantize", "export", "benchmark", "evaluate", "train", "pipelines", "jobs", "cli"),
+    *("quantize", "export", "benchmark", "evaluate", "train", "pipelines", "jobs", "client", "serve", "cli"),
 )
 
 
@@ -47,7 +47,7 @@ def code_map() -> str:
     lines = ["```"]
     for room in ROOMS:
         folder = SRC / room
-        deeper = sorted(folder.glob("*/__init__.py")) if room == "cli" else []
+        deeper = sorted(folder.glob("*/__init__.py")) if room in ("cli", "serve") else []
         inside = [folder / "__init__.py", *deeper, *sorted(folder.glob("[!_]*.py"))]
         paths = inside if folder.is_dir() else [SRC / f"{room}.py"]
         for path in paths:

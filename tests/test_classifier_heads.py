@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from threading import current_thread
 from typing import Any
 
 import numpy as np
@@ -9,8 +10,9 @@ import pytest
 
 from tests.doubles import TEXTS, MakeModel, Recorder, scores_of, with_head, write_bundle
 from tonewise import Classifier, Example
+from tonewise.batching import Batch
 from tonewise.config import load_config
-from tonewise.errors import InputError, ModelError, RowError
+from tonewise.errors import EngineError, InputError, ModelError, RowError
 from tonewise.store import HeadSpec
 
 
@@ -215,3 +217,63 @@ def test_a_text_that_is_too_long_may_be_an_error(model: MakeModel) -> None:
         with pytest.raises(RowError, match="text 2: 8 tokens, where the model takes 6") as caught:
             classifier.classify(["love", "i am happy you are sad"])
         assert caught.value.code == "too_long"
+
+
+def test_states_can_be_decoded_for_some_heads_alone(two_heads: Path) -> None:
+    with Classifier.load(two_heads) as classifier:
+        encodings = classifier.encode(TEXTS)
+        states = classifier.infer(encodings)
+        every, some = (
+            classifier.decode(encodings, states),
+            classifier.decode(encodings, states, heads=["topic"]),
+        )
+    for whole, part in zip(every, some, strict=True):
+        assert not isinstance(whole, EngineError)
+        assert not isinstance(part, EngineError)
+        assert part.heads == {"topic": whole.heads["topic"]}
+
+
+def test_the_steps_give_the_logits_and_vectors_that_the_whole_gives(classifier: Classifier) -> None:
+    encodings = classifier.encode(TEXTS)
+    logits = classifier.decode_logits(encodings, classifier.infer(encodings))
+    whole = classifier.logits(TEXTS)
+    for i, of in enumerate(logits):
+        assert not isinstance(of, EngineError)
+        assert all(np.allclose(of[name], whole[name][i], atol=1e-5) for name in whole)
+    found = classifier.decode_vectors(encodings, classifier.infer(encodings, to_embed=True))
+    assert np.allclose(np.array(found), classifier.embed(TEXTS), atol=1e-5)
+    assert classifier.decode_logits([], classifier.infer([])) == []
+    assert classifier.decode_vectors([], classifier.infer([], to_embed=True)) == []
+
+
+def test_of_the_steps_too_the_failed_text_alone_has_an_error(classifier: Classifier) -> None:
+    encodings = classifier.encode(TEXTS)
+    guilty = set(encodings[2].rows[0].input_ids)
+
+    def fail(batch: Batch) -> EngineError | None:
+        bad = any(
+            set(row[mask > 0]) == guilty
+            for row, mask in zip(batch.input_ids, batch.attention_mask, strict=True)
+        )
+        return EngineError("no") if bad else None
+
+    classifier.engine = Recorder(classifier.engine, fail)
+    logits = classifier.decode_logits(encodings, classifier.infer(encodings))
+    assert [isinstance(one, EngineError) for one in logits] == [i == 2 for i in range(len(TEXTS))]
+    classifier._embedder = classifier.engine = Recorder(classifier._engine_for_embedding(), fail)
+    vectors = classifier.decode_vectors(encodings, classifier.infer(encodings, to_embed=True))
+    assert [isinstance(one, EngineError) for one in vectors] == [i == 2 for i in range(len(TEXTS))]
+
+
+def test_the_caller_may_say_how_many_batches_are_in_flight(model: MakeModel) -> None:
+    with Classifier.load(model(), streams=2, max_batch_tokens=16) as classifier:
+        encodings = classifier.encode(TEXTS)
+        seen = set()
+        classifier.engine = recorder = Recorder(
+            classifier.engine, lambda batch: seen.add(current_thread().name)
+        )
+        recorder.streams = 2
+        alone = classifier.infer(encodings, streams=1)
+        assert seen == {current_thread().name}
+        assert np.allclose(alone.values, classifier.infer(encodings).values, atol=1e-5)
+        assert len(seen) > 1

@@ -56,6 +56,7 @@ def test_variables_of_other_programs_are_left_alone() -> None:
     assert config(TONEWISE_DATA="/data", HF_HOME="/x", TONEWISEX="1") == Config()
     links: Any = {"TONEWISE_PORT": "tcp://10.0.0.1:80", "TONEWISE_PORT_80_TCP_ADDR": "10.0.0.1"}
     assert config(TONEWISE_SERVICE_HOST="10.0.0.1", TONEWISE_SERVICE_PORT="80", **links) == Config()
+    assert config(TONEWISE_PORT="9000").serve.port == 9000
 
 
 def test_an_unknown_key_names_its_origin_and_the_nearest_known_one(here: Path) -> None:

@@ -223,6 +223,29 @@ def test_of_a_pair_the_longer_text_gives_way_first(word_piece: WordPiece, length
     assert encoding.n_tokens == sum(lengths) + 3
 
 
+def test_the_same_rules_under_another_policy_leave_the_first_as_they_were(model: Make) -> None:
+    ours = tokenizer_of(model("bert"))
+    text = "the day was good . the day was good ."
+    short = ours.under(TokenizerConfig(max_length=6, too_long="window", stride=0))
+    assert len(short.encode([text])[0].rows) == 3
+    assert len(ours.encode([text])[0].rows) == 1
+    assert ours.under(TokenizerConfig()).encode([text]) == ours.encode([text])
+    with pytest.raises(ConfigError, match="max_length is 65, but this model takes 64"):
+        ours.under(TokenizerConfig(max_length=65))
+
+
+def test_tokens_can_be_looked_at_with_their_places_in_the_text(model: Make) -> None:
+    ours = tokenizer_of(model("bert"))
+    text = "The day"
+    found = ours.tokens(text)
+    assert [one.id for one in found] == list(ours.encode([text])[0].rows[0].input_ids)
+    assert [one.special for one in found] == [True, False, False, True]
+    assert (found[0].text, found[0].start, found[0].stop) == ("[CLS]", None, None)
+    assert [text[one.start : one.stop] for one in found[1:3]] == ["The", "day"]
+    with pytest.raises(InputError, match="lone surrogate"):
+        ours.tokens("a \ud800 b")
+
+
 def test_what_fits_exactly_is_not_cut(model: Make) -> None:
     ours = tokenizer_of(model("bert"))
     fits, cut = ours.encode(["the " * 62, "the " * 63])

@@ -148,8 +148,9 @@ def test_every_room_of_the_wheel_can_be_imported(site: Path, tmp_path: Path) -> 
         from tonewise.engines import ENGINES
         from tonewise.errors import MissingExtraError
         absent = {kind.module for kind in ENGINES.values() if not kind.installed}
-        absent |= {"transformers", "matplotlib", "sklearn"}
-        opening = ("tonewise.engines.", "tonewise.export.", "tonewise.evaluate.")
+        absent |= {"transformers", "matplotlib", "sklearn", "msgspec", "prometheus_client", "starlette"}
+        absent |= {"uvicorn", "uvloop"}
+        opening = ("tonewise.engines.", "tonewise.export.", "tonewise.evaluate.", "tonewise.serve")
         for room in pkgutil.walk_packages(tonewise.__path__, "tonewise.", lambda room: None):
             if room.name.endswith("__main__"):
                 continue
@@ -157,12 +158,15 @@ def test_every_room_of_the_wheel_can_be_imported(site: Path, tmp_path: Path) -> 
                 importlib.import_module(room.name)
             except MissingExtraError as error:
                 assert "pip install 'tonewise[" in str(error), room
-                assert room.name.split(".")[-1] in ("train", "label_errors"), room
+                assert room.name.split(".")[-1] in ("train", "label_errors", "client"), room
             except ModuleNotFoundError as error:
                 assert error.name in absent, room
                 assert room.name.startswith(opening), room
         for name in tonewise.__all__:
-            getattr(tonewise, name)
+            try:
+                getattr(tonewise, name)
+            except MissingExtraError as error:
+                assert name == "Client", error
         """
     done = alone(site, tmp_path, program)
     assert (done.returncode, done.stderr) == (0, "")

@@ -33,6 +33,7 @@ ENVIRONMENTS: Mapping[str, tuple[str, ...]] = {
     "infinity": (TORCH, "infinity-emb[torch,optimum]"),
     "sentence-transformers": (TORCH, "sentence-transformers"),
     "setfit": (TORCH, "setfit==1.2.0"),
+    "http": ("fastapi", "granian", "httptools", "litestar", "msgspec", "starlette", "uvicorn", "uvloop"),
 }
 
 UNWANTED: Mapping[str, tuple[str, ...]] = {"openvino": ("torchvision",)}

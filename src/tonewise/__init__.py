@@ -7,6 +7,7 @@ __version__ = "0.1.0"
 
 _PLACES = {
     "Classifier": "classifier",
+    "Client": "client",
     "Config": "config",
     "ConfigError": "errors",
     "Encoding": "tokenizer",

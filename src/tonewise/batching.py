@@ -1,13 +1,15 @@
 """Stage 3 · encodings → batches: planned by length under a token budget, each remembering its rows."""
 
+import atexit
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
 from queue import Full, Queue
-from threading import Condition, Event, Thread
+from threading import Condition, Event, Lock, Thread
 from typing import Any, Generic, TypeVar
+from weakref import WeakSet
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +18,7 @@ from tonewise.config import BatchConfig
 from tonewise.tokenizer import Row
 
 T = TypeVar("T")
+MOST_SECONDS_AT_EXIT = 30
 MAX_PADDING = 0.03
 """Padded share of a batch at which a new one is begun, unless the batch is still small."""
 
@@ -210,3 +213,21 @@ def ahead(items: Iterator[T]) -> Iterator[T]:
                 raise item
     finally:
         stopped.set()
+
+
+class Work:
+    """A thread's use of the runtimes. Python aborts when it ends while a thread is inside one."""
+
+    def __init__(self) -> None:
+        self.busy, self.stopped = Lock(), False
+        _working.add(self)
+
+    def end(self) -> None:
+        """Let no further batch begin, and wait for the one in hand, but not for ever."""
+        self.stopped = True
+        if self.busy.acquire(timeout=MOST_SECONDS_AT_EXIT):
+            self.busy.release()
+
+
+_working: WeakSet[Work] = WeakSet()
+atexit.register(lambda: list(map(Work.end, list(_working))))

@@ -1,33 +1,31 @@
 """The whole spine as one object: encode, infer, decode. START HERE."""
 
-import atexit
 from bisect import bisect_right
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import accumulate
 from pathlib import Path
 from threading import Lock
 from typing import Any, Literal, Self, Unpack, overload
-from weakref import WeakSet
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tonewise.batching import Buffer, ahead
+from tonewise.batching import Buffer, Work, ahead
 from tonewise.config import KNOBS, Config, Settings, load_config
 from tonewise.embedding import vectors
-from tonewise.encoder.weights import NetworkSpec, read_head
+from tonewise.encoder.weights import NetworkSpec
 from tonewise.engines import Budget, Engine, States, choose, feed, open_engine, open_named
 from tonewise.errors import ConfigError, EngineError, InputError, ModelError, RowError
-from tonewise.head import Head, HeadPrediction, Prediction, pool_windows, poolings_of
+from tonewise.head import Head, HeadPrediction, Prediction, open_head, pool_windows, poolings_of
 from tonewise.source import Example, check_clash, frame_columns, frame_texts, frame_with, kind_of_frame
-from tonewise.store import Bundle, HeadSpec, mapped, resolve
-from tonewise.tokenizer import Encoding, Row, Text, Tokenizer, open_tokenizer
+from tonewise.store import Bundle, mapped, resolve
+from tonewise.tokenizer import Encoding, Row, Text, Tokenizer, checked, estimated_length, open_tokenizer
 
 Floats = NDArray[np.float32]
 OnErrorPython = Literal["raise", "return"]
-MOST_SECONDS_AT_EXIT = 30
 WARM_TOKENS = 128
+NOT_FINITE = "a score of the model is no number"
 _Columns = tuple[str | None, str | None]  # of texts and of their pairs
 _Asked = tuple[Any, str]  # a text, and where it stands
 _Computed = tuple[list[Encoding | RowError], list[str], States]
@@ -72,10 +70,14 @@ class Classifier:
         if config and settings:
             raise ConfigError(f"give a whole config or single settings, not both ({', '.join(settings)})")
         config = config or load_config(settings)
-        bundle = resolve(config.run.model if ref is None else ref, config.store)
+        return cls.of(resolve(config.run.model if ref is None else ref, config.store), config)
+
+    @classmethod
+    def of(cls, bundle: Bundle, config: Config) -> Self:
+        """Open a bundle that was resolved. Raises as `load` does."""
         bundle = mapped(bundle, config.head.map) if config.head.map is not None else bundle
         spec = NetworkSpec.from_config(bundle.network, bundle.ref)
-        heads = {name: _open_head(bundle, name, one, spec) for name, one in bundle.heads.items()}
+        heads = {name: open_head(bundle, name, one, spec.hidden_size) for name, one in bundle.heads.items()}
         tokenizer = open_tokenizer(
             bundle, config.tokenizer, max_length=spec.max_length, types=spec.type_count > 1
         )
@@ -92,30 +94,62 @@ class Classifier:
         """Stage 2. Raises RowError naming the first text that cannot be tokenized."""
         return self.tokenizer.encode(texts)
 
-    def infer(self, encodings: Sequence[Encoding]) -> States:
+    def infer(
+        self, encodings: Sequence[Encoding], *, to_embed: bool = False, streams: int | None = None
+    ) -> States:
         """Stages 3 and 4: the states of every row, in the order of the encodings' rows.
 
         Equal rows are computed once. A batch that fails is halved, down to the one row that cannot be
-        computed, which is told in `States.errors`; the rest is answered.
+        computed, which is told in `States.errors`; the rest is answered. `to_embed` asks for the states
+        that vectors are made of. `streams` batches are in flight at once; default: the engine's own.
         """
-        return self._infer(self.engine, encodings)
+        engine = self._engine_for_embedding() if to_embed else self.engine
+        return self._infer(engine, encodings, streams=streams)
 
-    def decode(self, encodings: Sequence[Encoding], states: States) -> list[Prediction | EngineError]:
-        """Stage 5: one answer per encoding, or what kept the engine from one."""
+    def decode(
+        self, encodings: Sequence[Encoding], states: States, *, heads: Collection[str] | None = None
+    ) -> list[Prediction | EngineError]:
+        """Stage 5: one answer per encoding, or what kept the engine from one; of some heads if told."""
         if not encodings:
             return []
-        starts = _starts(encodings)
-        failed = _failures(starts, states)
+        logits, starts, failed = self._logits(encodings, states, heads)
         answers: dict[str, list[HeadPrediction]] = {}
-        for name, head in self.heads.items():
-            logits = _finite(head.logits(states.of(head.spec.pooling)), starts, failed)
-            scores = pool_windows(head.scores(logits), starts, self.config.tokenizer.window_pooling)
+        for name, of in logits.items():
+            head = self.heads[name]
+            scores = pool_windows(head.scores(of), starts, self.config.tokenizer.window_pooling)
             answers[name] = head.decode(scores)
         by_text = [dict(zip(answers, row, strict=True)) for row in zip(*answers.values(), strict=True)]
         return [
             failed.get(i) or Prediction(by_text[i], encoding.n_tokens, encoding.truncated)
             for i, encoding in enumerate(encodings)
         ]
+
+    def decode_logits(
+        self, encodings: Sequence[Encoding], states: States
+    ) -> list[dict[str, Floats] | EngineError]:
+        """Stage 5 without scores: each head's raw outputs, float32[L]; windows of a text are averaged."""
+        if not encodings:
+            return []
+        logits, starts, failed = self._logits(encodings, states)
+        pooled = {name: pool_windows(found, starts, "mean") for name, found in logits.items()}
+        return [failed.get(i) or {name: of[i] for name, of in pooled.items()} for i in range(len(encodings))]
+
+    def decode_vectors(
+        self, encodings: Sequence[Encoding], states: States, *, normalize: bool | None = None
+    ) -> list[Floats | EngineError]:
+        """Stage 5': a vector per encoding, float32[H], of what `infer(…, to_embed=True)` gave."""
+        if not encodings:
+            return []
+        how = self._embedding
+        starts = _starts(encodings)
+        if len(failed := _failures(starts, states)) == len(encodings):
+            return list(failed.values())
+        tokens = [len(row.input_ids) for encoding in encodings for row in encoding.rows]
+        unit = bool(how["normalize"]) if normalize is None else normalize
+        found = vectors(states.of(how["pooling"]), starts, tokens, normalize=unit)
+        for i in np.flatnonzero(~np.isfinite(found).all(axis=1)).tolist():
+            failed.setdefault(i, EngineError(NOT_FINITE))
+        return [failed.get(i, vector) for i, vector in enumerate(found)]
 
     # What users call.
 
@@ -188,35 +222,21 @@ class Classifier:
     def logits(self, texts: Sequence[Text | Encoding]) -> dict[str, Floats]:
         """The heads' raw outputs, float32[N, L] each; windows of a text are averaged. Raises RowError."""
         encodings = self._encodings(texts)
-        states, starts = self.infer(encodings), _starts(encodings)
-        failed = _failures(starts, states)
-        logits = {
-            name: _finite(head.logits(states.of(head.spec.pooling)), starts, failed)
-            for name, head in self.heads.items()
-        }
+        logits, starts, failed = self._logits(encodings, self.infer(encodings))
         _raise_first(failed)
         return {name: pool_windows(found, starts, "mean") for name, found in logits.items()}
 
     def embed(self, texts: Sequence[Text | Encoding], *, normalize: bool | None = None) -> Floats:
         """float32[N, H] vectors, pooled and normalized as the bundle says unless told. Raises RowError."""
-        how = self.bundle.manifest.embedding
-        if "unsupported" in how:
-            raise ModelError(f"{self.bundle.ref}: its vectors are not computed here: {how['unsupported']}")
         encodings = self._encodings(texts)
-        states = self._infer(self._engine_for_embedding(), encodings)
-        starts = _starts(encodings)
-        _raise_first(_failures(starts, states))
-        tokens = [len(row.input_ids) for encoding in encodings for row in encoding.rows]
-        unit = bool(how["normalize"]) if normalize is None else normalize
-        found = vectors(states.of(how["pooling"]), starts, tokens, normalize=unit)
-        _raise_first({int(i): _unfinite() for i in np.flatnonzero(~np.isfinite(found).all(axis=1))})
-        return found
+        found = self.decode_vectors(encodings, self.infer(encodings, to_embed=True), normalize=normalize)
+        _raise_first({i: one for i, one in enumerate(found) if isinstance(one, EngineError)})
+        return np.reshape(np.array(found, np.float32), (-1, self.network.hidden_size))
 
     def warm(self, most: int = WARM_TOKENS) -> None:
         """Run a row of each length up to `most` tokens, in each of the engine's streams.
 
-        Some runtimes make their kernels at the first sight of a shape: no later text of such a length
-        waits for that. Raises EngineError.
+        Some runtimes make kernels at the first sight of a shape; later texts wait no more. Raises EngineError.
         """
         for length in range(1, min(most, self.tokenizer.max_length) + 1):
             for _ in range(self.engine.streams):
@@ -240,7 +260,34 @@ class Classifier:
 
     # How.
 
-    def _infer(self, engine: Engine, encodings: Sequence[Encoding], work: "_Work | None" = None) -> States:
+    @property
+    def _embedding(self) -> Mapping[str, Any]:
+        """How the bundle says that vectors are made. Raises ModelError for a way that is not known here."""
+        how = self.bundle.manifest.embedding
+        if "unsupported" in how:
+            raise ModelError(f"{self.bundle.ref}: its vectors are not computed here: {how['unsupported']}")
+        return how
+
+    def _logits(
+        self, encodings: Sequence[Encoding], states: States, heads: Collection[str] | None = None
+    ) -> tuple[dict[str, Floats], list[int], dict[int, EngineError]]:
+        """By head float32[R, L]; where each encoding's rows begin; the encodings that failed, and why."""
+        starts = _starts(encodings)
+        failed = _failures(starts, states)
+        logits = {
+            name: _finite(_each_once(head, states), starts, failed)
+            for name, head in self.heads.items()
+            if heads is None or name in heads
+        }
+        return logits, starts, failed
+
+    def _infer(
+        self,
+        engine: Engine,
+        encodings: Sequence[Encoding],
+        work: Work | None = None,
+        streams: int | None = None,
+    ) -> States:
         return feed(
             engine,
             [row for encoding in encodings for row in encoding.rows],
@@ -248,6 +295,7 @@ class Classifier:
             padding_id=self.tokenizer.padding_id,
             config=self.config.batch,
             budget=self._budget,
+            streams=streams,
             stopped=lambda: work is not None and work.stopped,
         )
 
@@ -289,7 +337,7 @@ class Classifier:
     ) -> Iterator[tuple[list[Any], list[Prediction | RowError]]]:
         """Read ahead, compute ahead: while one chunk's answers are used, the next is in the engine."""
         chunks = Buffer(items, lambda item: _size(text_of(item)), self.config.batch)
-        work = _Work()
+        work = Work()
 
         def compute() -> Iterator[tuple[list[Any], Any]]:
             for chunk in chunks:
@@ -304,7 +352,7 @@ class Classifier:
             # Never wait here: the garbage collector may run this on the very thread that would be waited for.
             work.stopped = True
 
-    def _computed(self, asked: Sequence[_Asked | RowError], work: "_Work | None" = None) -> _Computed:
+    def _computed(self, asked: Sequence[_Asked | RowError], work: Work | None = None) -> _Computed:
         """Encodings, or errors in their places, and the states of those that are."""
         if not self.heads:
             raise ModelError(f"{self.bundle.ref} has no head to classify with; it can embed")
@@ -327,28 +375,12 @@ class Classifier:
     def _encode_each(self, texts: Sequence[Any], where: Sequence[str]) -> list[Encoding | RowError]:
         plain = [text for text in texts if not isinstance(text, Encoding)]
         found = iter(self.tokenizer.encode_each(plain))
-        encoded = [self._checked(text) if isinstance(text, Encoding) else next(found) for text in texts]
+        words, most = self.network.vocabulary_size, self.tokenizer.max_length
+        encoded = [checked(one, words, most) if isinstance(one, Encoding) else next(found) for one in texts]
         return [
             RowError(place, one) if isinstance(one, InputError) else one
             for one, place in zip(encoded, where, strict=True)
         ]
-
-    def _checked(self, encoding: Encoding) -> Encoding | InputError:
-        """Token ids from elsewhere may not be the model's."""
-        words, most = self.network.vocabulary_size, self.tokenizer.max_length
-        if not encoding.rows:
-            return InputError("an Encoding needs at least one row")
-        for row in encoding.rows:
-            ids, types = row.input_ids, row.type_ids
-            if not 1 <= len(ids) <= most:
-                return InputError(f"an Encoding has a row of {len(ids)} tokens; wanted: 1 to {most}")
-            if types is not None and len(types) != len(ids):
-                return InputError(f"an Encoding has a row of {len(ids)} tokens but {len(types)} type ids")
-            if not all(isinstance(one, (int, np.integer)) for one in (*ids, *(types or ()))):
-                return InputError("an Encoding holds an id that is not a whole number")
-            if not 0 <= min(ids) <= max(ids) < words:
-                return InputError(f"an Encoding holds a token id outside 0 to {words - 1}")
-        return encoding
 
     def _encodings(self, texts: Sequence[Text | Encoding]) -> list[Encoding]:
         if isinstance(texts, (str, tuple, Encoding)) or not isinstance(texts, Sequence):
@@ -356,39 +388,13 @@ class Classifier:
         return _raised(self._encode_each(texts, [f"text {i + 1}" for i in range(len(texts))]))
 
     def _engine_for_embedding(self) -> Engine:
-        pooling = self.bundle.manifest.embedding["pooling"]
+        pooling = self._embedding["pooling"]
         if pooling in self.engine.poolings or self._closed:
             return self.engine
         with self._lock:
             if self._embedder is None:
                 self._embedder = open_engine(self.bundle, (pooling,), self.config.engine, self.config.store)
             return self._embedder
-
-
-class _Work:
-    """A thread's use of the runtimes. Python aborts when it ends while a thread is inside one."""
-
-    def __init__(self) -> None:
-        self.busy, self.stopped = Lock(), False
-        _working.add(self)
-
-    def end(self) -> None:
-        """Let no further batch begin, and wait for the one in hand, but not for ever."""
-        self.stopped = True
-        if self.busy.acquire(timeout=MOST_SECONDS_AT_EXIT):
-            self.busy.release()
-
-
-_working: WeakSet[_Work] = WeakSet()
-atexit.register(lambda: list(map(_Work.end, list(_working))))
-
-
-def _open_head(bundle: Bundle, name: str, one: HeadSpec, network: NetworkSpec) -> Head:
-    head = Head(name, one, read_head(bundle.weights, one.dense, one.output, bundle.ref))
-    if head.inputs != network.hidden_size:
-        told = f"reads {head.inputs} numbers, but config.json tells of {network.hidden_size}"
-        raise ModelError(f"{bundle.ref}: head '{name}' {told}")
-    return head
 
 
 def _placed(text: Any, number: int) -> _Asked | RowError:
@@ -402,14 +408,7 @@ def _text_of_example(item: Example | RowError) -> Any:
 
 
 def _size(asked: Any) -> int:
-    """Tokens of a text before it is tokenized, at about four characters each."""
-    if isinstance(asked, RowError):
-        return 1
-    text, _ = asked
-    if isinstance(text, Encoding):
-        return sum(len(row.input_ids) for row in text.rows)
-    parts = text if isinstance(text, tuple) else (text,)
-    return 2 + sum(len(part) for part in parts if isinstance(part, str)) // 4
+    return 1 if isinstance(asked, RowError) else estimated_length(asked[0])
 
 
 def _starts(encodings: Sequence[Encoding]) -> list[int]:
@@ -426,16 +425,17 @@ def _failures(starts: Sequence[int], states: States) -> dict[int, EngineError]:
     return failed
 
 
+def _each_once(head: Head, states: States) -> Floats:
+    logits = head.logits(states.of(head.spec.pooling))
+    return logits if states.firsts is None else logits[list(states.firsts)]
+
+
 def _finite(logits: Floats, starts: Sequence[int], failed: dict[int, EngineError]) -> Floats:
     """The logits, with zeros for rows that are no numbers, which are told in `failed`."""
     for row in np.flatnonzero(~np.isfinite(logits).all(axis=1)).tolist():
         logits[row] = 0
-        failed.setdefault(bisect_right(starts, row) - 1, _unfinite())
+        failed.setdefault(bisect_right(starts, row) - 1, EngineError(NOT_FINITE))
     return logits
-
-
-def _unfinite() -> EngineError:
-    return EngineError("a score of the model is no number")
 
 
 def _raise_first(failed: Mapping[int, EngineError]) -> None:

@@ -23,7 +23,7 @@ PREFIX = "TONEWISE_"
 BATCH_TOKENS = 1024
 """Of a batch where nothing was measured: enough for every runtime here to be near its best."""
 OTHER_VARIABLES = frozenset({"TONEWISE_CONFIG", "TONEWISE_DATA"})
-SERVICE_LINKS = re.compile(r"TONEWISE_(SERVICE_(HOST|PORT)|PORT)(_\w+)?")
+SERVICE_LINKS = re.compile(r"TONEWISE_(SERVICE_(HOST|PORT)(_\w+)?|PORT_\w+)=.*|TONEWISE_PORT=\w+://.*", re.S)
 """What Kubernetes sets in every pod beside a service that is called tonewise."""
 
 
@@ -192,6 +192,61 @@ class RunConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class ServeConfig:
+    """How models are served over HTTP.
+
+    host              address to listen on; any but the loopback's needs keys
+    port              to listen on; 0 takes a free one
+    models            refs to serve, or NAME=REF; the first answers where none is named; default: model
+    keys              file of the keys that `tonewise key` makes; default: whoever reaches the port may ask
+    without_keys      listen beyond the loopback although there are no keys
+    max_queue_tokens  admitted and not yet answered, at four bytes of a request each; beyond, 429
+    max_body_bytes    of a request; beyond, 413
+    max_texts         of a request; beyond, too_many_status
+    too_many_status   422, or 413 for old clients of TEI
+    timeout_seconds   for an answer, from the first byte; a caller may ask for less
+    hang_seconds      for one batch; after that the engine is given up and opened anew
+    grace_seconds     to finish what is in hand when told to stop
+    max_model_bytes   of all loaded models; the one unused longest goes first; default: no limit
+    cache_bytes       of answers kept to be given again; 0 keeps none
+    cors_origins      pages of other origins that may ask; `*` for all
+    log_texts         write texts to the log of requests
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8321
+    models: tuple[str, ...] = ()
+    keys: str | None = None
+    without_keys: bool = False
+    max_queue_tokens: int = 65_536
+    max_body_bytes: int = 2_000_000
+    max_texts: int = 1_024
+    too_many_status: int = 422
+    timeout_seconds: float = 30.0
+    hang_seconds: float = 30.0
+    grace_seconds: float = 20.0
+    max_model_bytes: int | None = None
+    cache_bytes: int = 64_000_000
+    cors_origins: tuple[str, ...] = ()
+    log_texts: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse limits that let nothing through."""
+        for name in ("max_queue_tokens", "max_body_bytes", "max_texts"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} is {getattr(self, name)}; the least is 1")
+        for name in ("timeout_seconds", "hang_seconds", "grace_seconds"):
+            if not 0 < getattr(self, name) <= 86_400:
+                raise ConfigError(f"{name} is {getattr(self, name)}; wanted: above 0 and at most 86,400")
+        if not 0 <= self.port <= 65_535:
+            raise ConfigError(f"port is {self.port}; wanted: 0 to 65535")
+        if self.too_many_status not in (413, 422):
+            raise ConfigError(f"too_many_status is {self.too_many_status}; wanted: 422 or 413")
+        if self.cache_bytes < 0:
+            raise ConfigError(f"cache_bytes is {self.cache_bytes}; 0 keeps nothing")
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """All concerns together; `load_config` fills it."""
 
@@ -203,6 +258,7 @@ class Config:
     source: SourceConfig = field(default_factory=SourceConfig)
     sink: SinkConfig = field(default_factory=SinkConfig)
     run: RunConfig = field(default_factory=RunConfig)
+    serve: ServeConfig = field(default_factory=ServeConfig)
 
 
 class Settings(TypedDict, total=False):
@@ -241,6 +297,7 @@ CONCERNS: dict[str, type] = {
     "source": SourceConfig,
     "sink": SinkConfig,
     "run": RunConfig,
+    "serve": ServeConfig,
 }
 KNOBS = {knob.name: concern for concern, kind in CONCERNS.items() for knob in fields(kind)}
 
@@ -287,7 +344,7 @@ def _from_toml(path: str | Path | None) -> dict[str, Any]:
 def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
     values = {}
     for variable, text in environment.items():
-        if SERVICE_LINKS.fullmatch(variable):
+        if SERVICE_LINKS.fullmatch(f"{variable}={text}"):
             continue
         if variable.startswith(PREFIX) and variable not in OTHER_VARIABLES:
             name = variable.removeprefix(PREFIX).lower()

@@ -11,6 +11,17 @@ TonewiseError
 ├── EngineError          a runtime failed on a batch
 │   └── EngineMemoryError  a batch did not fit in memory
 ├── OutputError          an answer cannot be written
+├── ServiceError         a server cannot answer a request
+│   ├── RequestError     the request is not what the route takes
+│   │   └── SlowRequestError  the request did not arrive in time
+│   ├── UnauthorizedError  there is no key, or it is not a known one
+│   ├── ForbiddenError   the key may not do this
+│   ├── NotFoundError    there is no such route or model
+│   ├── TooLargeError    the request holds more bytes or texts than one may
+│   ├── OverloadedError  more waits than can be answered soon
+│   │   └── RateLimitedError  the key has used up its share of this minute
+│   ├── DeadlineError    the answer did not come in time
+│   └── UnavailableError  the server is starting, stopping or mending itself
 ├── MissingExtraError    an optional dependency is not installed
 └── RowError             one row of many failed; stands in that row's place
 """
@@ -83,6 +94,86 @@ class OutputError(TonewiseError):
     code, exit_status = "bad_output", 7
 
 
+class ServiceError(TonewiseError):
+    """A server cannot answer a request."""
+
+    code, exit_status = "service_failed", 10
+
+
+class RequestError(ServiceError):
+    """The request is not what the route takes."""
+
+    code = "bad_request"
+
+
+class SlowRequestError(RequestError):
+    """The request did not arrive in time."""
+
+    code = "slow_request"
+
+
+class UnauthorizedError(ServiceError):
+    """There is no key, or it is not a known one."""
+
+    code = "unauthorized"
+
+
+class ForbiddenError(ServiceError):
+    """The key may not do this."""
+
+    code = "forbidden"
+
+
+class NotFoundError(ServiceError):
+    """There is no such route or model."""
+
+    code = "not_found"
+
+
+class TooLargeError(ServiceError):
+    """The request holds more bytes or texts than one may.
+
+    `items` says that they were texts, not bytes.
+    """
+
+    code = "too_large"
+
+    def __init__(self, told: str, *, items: bool = False) -> None:
+        super().__init__(told)
+        self.items = items
+
+
+class OverloadedError(ServiceError):
+    """More waits than can be answered soon.
+
+    `retry_after_seconds` says when it is worth asking again, `queued_tokens` how much waits.
+    """
+
+    code = "overloaded"
+
+    def __init__(self, told: str, *, retry_after_seconds: int = 1, queued_tokens: int = 0) -> None:
+        super().__init__(told)
+        self.retry_after_seconds, self.queued_tokens = retry_after_seconds, queued_tokens
+
+
+class RateLimitedError(OverloadedError):
+    """The key has used up its share of this minute."""
+
+    code = "rate_limited"
+
+
+class DeadlineError(ServiceError):
+    """The answer did not come in time."""
+
+    code = "deadline"
+
+
+class UnavailableError(ServiceError):
+    """The server is starting, stopping or mending itself."""
+
+    code = "unavailable"
+
+
 class MissingExtraError(TonewiseError):
     """An optional dependency is not installed."""
 
@@ -100,7 +191,7 @@ class MissingExtraError(TonewiseError):
 class RowError(TonewiseError):
     """One row of many failed; stands in that row's place.
 
-    `where` names the row (`reviews.csv line 7`, or `text 3`); `code` is that of the cause.
+    `where` names the row (`reviews.csv line 7`, or `text 3`); `code` is that of `cause`.
     """
 
     def __init__(self, where: str, cause: TonewiseError) -> None:
@@ -109,7 +200,7 @@ class RowError(TonewiseError):
         self.reason = str(cause)
         self.code = cause.code
         self.exit_status = cause.exit_status
-        self._cause = cause
+        self.cause = cause
 
     def __reduce__(self) -> tuple[type, tuple[str, TonewiseError]]:
-        return type(self), (self.where, self._cause)
+        return type(self), (self.where, self.cause)

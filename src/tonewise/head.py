@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from tonewise.calibration import entropy, margin
 from tonewise.config import WindowPooling
+from tonewise.encoder.weights import read_head
 from tonewise.errors import ModelError
-from tonewise.store import Activation, HeadSpec, Pooling, ProblemType
+from tonewise.store import Activation, Bundle, HeadSpec, Pooling, ProblemType
 
 Floats = NDArray[np.float32]
 
@@ -254,6 +255,15 @@ class Head:
         if self.spec.mapping is None:
             return columns
         return np.stack([join(columns[:, own], axis=1) for own in self._merged], axis=1)
+
+
+def open_head(bundle: Bundle, name: str, spec: HeadSpec, hidden_size: int) -> Head:
+    """Read a bundle's head. Raises ModelError for one that does not fit the encoder."""
+    head = Head(name, spec, read_head(bundle.weights, spec.dense, spec.output, bundle.ref))
+    if head.inputs != hidden_size:
+        told = f"reads {head.inputs} numbers, but config.json tells of {hidden_size}"
+        raise ModelError(f"{bundle.ref}: head '{name}' {told}")
+    return head
 
 
 def _check_spec(name: str, spec: HeadSpec) -> None:

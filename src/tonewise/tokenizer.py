@@ -1,10 +1,11 @@
 """Stage 2 · text or pair → Encoding: token ids, with a stated choice for what is too long."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
+from numbers import Integral
 from operator import index
 from pathlib import Path
-from threading import Lock
 from typing import Any, Self
 
 from tokenizers import Encoding as RawEncoding
@@ -58,6 +59,17 @@ class Encoding:
         return cls((Row(ids, types),), len(ids))
 
 
+@dataclass(frozen=True, slots=True)
+class Token:
+    """One token of a text; `start` and `stop` count its characters, None for special tokens."""
+
+    id: int
+    text: str
+    special: bool
+    start: int | None
+    stop: int | None
+
+
 class Tokenizer:
     """The model's own vocabulary and rules, read once; safe to share between threads."""
 
@@ -70,8 +82,15 @@ class Tokenizer:
         self._raw = raw
         self._raw.no_truncation()
         self._raw.no_padding()
-        self._cutting: RawTokenizer | None = None
-        self._lock = Lock()
+
+    def under(self, config: TokenizerConfig) -> "Tokenizer":
+        """The same vocabulary and rules with another policy for what is too long; costs nothing.
+
+        Raises ConfigError for a `max_length` above that of this tokenizer.
+        """
+        other = copy(self)
+        other.config, other.max_length = config, _limit(self.max_length, config)
+        return other
 
     @property
     def vocabulary(self) -> Mapping[str, int]:
@@ -100,6 +119,20 @@ class Tokenizer:
         found = iter(zip(good, raw, strict=True))
         return [self._encoding(*next(found)) if fault is None else fault for fault in faults]
 
+    def tokens(self, text: str) -> list[Token]:
+        """The tokens of a whole text, to be looked at. Raises InputError when it cannot be tokenized."""
+        if fault := _fault(text):
+            raise fault
+        try:
+            raw = self._raw.encode(text)
+        except Exception as error:  # the library raises bare Exception
+            raise InputError(f"the tokenizer cannot read this text: {error}") from None
+        rows = zip(raw.ids, raw.tokens, raw.special_tokens_mask, raw.offsets, strict=True)
+        return [
+            Token(i, token, bool(special), *((None, None) if special else place))
+            for i, token, special, place in rows
+        ]
+
     def _encode_one(self, text: Text) -> RawEncoding | InputError:
         try:
             return self._raw.encode_batch_fast([text])[0]
@@ -123,8 +156,7 @@ class Tokenizer:
                     f"a pair of {len(ids)} tokens is too long, and only single texts have windows"
                 )
             return Encoding(tuple(self._windows(ids)), len(ids))
-        cut = self._cut(text)
-        return Encoding((self._row(cut, cut.ids, text),), len(ids), truncated=True)
+        return Encoding((self._cut(raw, text),), len(ids), truncated=True)
 
     def _row(self, raw: RawEncoding, ids: list[int], text: Text) -> Row:
         # Only a pair has ones among its type ids; skipping the rest saves a list per text.
@@ -147,13 +179,42 @@ class Tokenizer:
         inner = [i for i, special in enumerate(raw.special_tokens_mask) if not special]
         return raw.ids[: inner[0]], raw.ids[inner[-1] + 1 :]
 
-    def _cut(self, text: Text) -> RawEncoding:
-        """Tokenize again, cut as `transformers` does: the longer text of a pair gives way first."""
-        with self._lock:
-            if self._cutting is None:
-                self._cutting = RawTokenizer.from_str(self._raw.to_str())
-                self._cutting.enable_truncation(self.max_length, strategy="longest_first")
-        return self._cutting.encode(*text) if isinstance(text, tuple) else self._cutting.encode(text)
+    def _cut(self, raw: RawEncoding, text: Text) -> Row:
+        """The row cut as `transformers` does: the longer text of a pair gives way first, by its end."""
+        if isinstance(text, str):
+            return next(iter(self._windows(raw.ids)))
+        sides = raw.sequence_ids
+        parts = [[i for i, side in enumerate(sides) if side == of] for of in (0, 1)]
+        first, second = _room(len(parts[0]), len(parts[1]), self.max_length - sides.count(None))
+        dropped = {*parts[0][first:], *parts[1][second:]}
+        kept = [i for i in range(len(sides)) if i not in dropped]
+        ids, types = raw.ids, raw.type_ids
+        return Row([ids[i] for i in kept], [types[i] for i in kept] if self._types else None)
+
+
+def checked(encoding: Encoding, words: int, most: int) -> Encoding | InputError:
+    """An Encoding from elsewhere, or why it is not one of a model of so many words and tokens a row."""
+    if not encoding.rows:
+        return InputError("an Encoding needs at least one row")
+    for row in encoding.rows:
+        ids, types = row.input_ids, row.type_ids
+        if not 1 <= len(ids) <= most:
+            return InputError(f"an Encoding has a row of {len(ids)} tokens; wanted: 1 to {most}")
+        if types is not None and len(types) != len(ids):
+            return InputError(f"an Encoding has a row of {len(ids)} tokens but {len(types)} type ids")
+        if not all(isinstance(one, (int, Integral)) for one in (*ids, *(types or ()))):
+            return InputError("an Encoding holds an id that is not a whole number")
+        if not 0 <= min(ids) <= max(ids) < words:
+            return InputError(f"an Encoding holds a token id outside 0 to {words - 1}")
+    return encoding
+
+
+def estimated_length(text: Any) -> int:
+    """Tokens of a text before it is tokenized, at about four characters each."""
+    if isinstance(text, Encoding):
+        return sum(len(row.input_ids) for row in text.rows)
+    parts = text if isinstance(text, tuple) else (text,)
+    return 2 + sum(len(part) for part in parts if isinstance(part, str)) // 4
 
 
 def open_tokenizer(bundle: Bundle, config: TokenizerConfig, *, max_length: int, types: bool) -> Tokenizer:
@@ -305,6 +366,20 @@ def _fault(text: object) -> InputError | None:
                 "the text holds a lone surrogate, which is no character; decode it with errors='replace'"
             )
     return None
+
+
+def _room(first: int, second: int, most: int) -> tuple[int, int]:
+    """How much of two texts is kept: the longer gives way until they are equal, then both do.
+
+    Of an odd number the shorter one has the smaller half (tokenizers, utils/truncation.rs).
+    """
+    if first + second <= most:
+        return first, second
+    less, more = min(first, second), max(first, second)
+    more = less if less > most else max(less, most - less)
+    if less + more > most:
+        less, more = most // 2, most - most // 2
+    return (less, more) if first <= second else (more, less)
 
 
 def _named(value: object) -> str:

@@ -38,11 +38,14 @@ class States:
     values    float32[R, P, H]: for each row one pooled state per pooling
     poolings  what the P are, in order
     errors    rows that failed, and why; their values are zero
+    firsts    for each row the first one that equals it; None where all differ. Arithmetic on many rows at once
+              may round equal ones differently, and equal texts are to have equal answers.
     """
 
     values: NDArray[np.float32]
     poolings: tuple[Pooling, ...]
     errors: Mapping[int, EngineError] = field(default_factory=dict)
+    firsts: Sequence[int] | None = None
 
     def of(self, pooling: Pooling) -> NDArray[np.float32]:
         """float32[R, H] of one pooling. Raises ValueError for one that was not asked for."""

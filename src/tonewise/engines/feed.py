@@ -30,7 +30,7 @@ class Budget:
             self.tokens = min(self.tokens, max(LEAST_BUDGET, tokens // 2))
 
 
-def feed(
+def feed(  # noqa: PLR0913  each is told by its name
     engine: Engine,
     rows: Sequence[Row],
     *,
@@ -38,12 +38,14 @@ def feed(
     padding_id: int,
     config: BatchConfig,
     budget: Budget | None = None,
+    streams: int | None = None,
     stopped: Callable[[], bool] = lambda: False,
 ) -> States:
     """The states of every row, in the order given.
 
     A row that cannot be computed is told in `States.errors`; the rest is answered. `budget` remembers
-    what did not fit. `stopped` is asked before each batch; once it says yes, EngineError is raised.
+    what did not fit. `streams` batches are in flight at once, as many as the engine likes unless told.
+    `stopped` is asked before each batch; once it says yes, EngineError is raised.
     """
     budget = budget or Budget(config.budget)
     unlike, places = distinct(rows)
@@ -57,17 +59,20 @@ def feed(
         work.run(batch)
 
     planned = batches(unlike, padding_id, replace(config, max_batch_tokens=budget.tokens))
-    if engine.streams == 1 or len(unlike) == 1:
+    streams = streams or engine.streams
+    if streams == 1 or len(unlike) == 1:
         for batch in planned:
             run(batch)
     else:
-        with ThreadPoolExecutor(engine.streams, thread_name_prefix="tonewise-stream") as streams:
-            for _ in streams.map(run, planned):
+        with ThreadPoolExecutor(streams, thread_name_prefix="tonewise-stream") as pool:
+            for _ in pool.map(run, planned):
                 pass
     if len(unlike) == len(rows):
         return States(values, engine.poolings, errors)
     every = {i: errors[place] for i, place in enumerate(places) if place in errors}
-    return States(values[places], engine.poolings, every)
+    first: dict[int, int] = {}
+    firsts = [first.setdefault(place, i) for i, place in enumerate(places)]
+    return States(values[places], engine.poolings, every, firsts)
 
 
 @dataclass(frozen=True, slots=True)

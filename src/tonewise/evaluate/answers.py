@@ -129,8 +129,7 @@ def at_its_place(error: RowError, labelled: Labelled) -> tuple[int, RowError]:
     It numbers texts as they were given to it, from 1; a person finds a row by its file and line.
     """
     row = int(error.where.removeprefix("text ")) - 1
-    _, (_, cause) = error.__reduce__()
-    return row, RowError(place_of(labelled.examples[row]), cause)
+    return row, RowError(place_of(labelled.examples[row]), error.cause)
 
 
 def place_of(example: Example) -> str:

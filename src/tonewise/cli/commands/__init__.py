@@ -10,6 +10,7 @@ from tonewise.cli.commands import (
     mapping,
     models,
     reproduce,
+    serve,
     train,
 )
 from tonewise.cli.commands.group import tonewise
@@ -24,6 +25,7 @@ __all__ = [
     "mapping",
     "models",
     "reproduce",
+    "serve",
     "tonewise",
     "train",
 ]

@@ -1,0 +1,95 @@
+"""What a dialect is: routes with their schemas, and how an error is told in its words."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from tonewise.errors import OverloadedError, RowError, TonewiseError, TooLargeError
+from tonewise.serve.keys import Role
+from tonewise.serve.service import Call, Service
+
+UNKNOWN = "internal error; the server's log has more under this request's id"
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a handler is given.
+
+    body   decoded into the route's schema; None where the route takes none
+    path   the parts of the path that the route names
+    query  the first value of each parameter
+    """
+
+    service: Service
+    call: Call
+    body: Any
+    path: Mapping[str, str]
+    query: Mapping[str, str]
+    agent: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An answer: `content` is told as JSON, unless it is bytes."""
+
+    content: Any
+    status: int = 200
+    media_type: str = "application/json"
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+Handler = Callable[[Asked], Awaitable[Reply]]
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """How one family of clients is spoken to.
+
+    statuses  of each error's code; what is not named is 500
+    body      of an error: its code, its status and its words
+    headers   beside every answer, of what the call took
+    """
+
+    name: str
+    statuses: Mapping[str, int]
+    body: Callable[[str, int, str], Any]
+    headers: Callable[[Call], list[tuple[str, str]]] = field(default=lambda call: [])
+
+    def problem(self, error: BaseException, service: Service) -> Reply:
+        """The reply that tells of an error; one that was not raised on purpose keeps its words to itself."""
+        code = error.code if isinstance(error, TonewiseError) else "error"
+        status = self.statuses.get(code, 500)
+        cause = error.cause if isinstance(error, RowError) else error
+        if isinstance(cause, TooLargeError) and cause.items:
+            status = service.config.serve.too_many_status
+        headers: list[tuple[str, str]] = []
+        if isinstance(error, OverloadedError):
+            headers.append(("retry-after", str(error.retry_after_seconds)))
+            headers.append(("x-queue-tokens", str(error.queued_tokens)))
+        if status == 401:
+            headers.append(("www-authenticate", "Bearer"))
+        told = str(error) if isinstance(error, TonewiseError) else UNKNOWN
+        return Reply(self.body(code, status, told), status, headers=tuple(headers))
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One path and method.
+
+    asks      schema of the body; None where there is none
+    answers   schema of the answer, for the document, or several; None where it is not JSON
+    role      that a key must have; None where no key is asked for
+    infers    it runs a model: admission, rate limits and a deadline apply
+    document  shown in the OpenAPI document
+    """
+
+    method: str
+    path: str
+    dialect: Dialect
+    handler: Handler
+    told: str
+    asks: Any = None
+    answers: Any = None
+    role: Role | None = "infer"
+    infers: bool = False
+    document: bool = True

@@ -1,0 +1,267 @@
+"""Our own dialect: one record a text, as files hold it; models, health and readiness."""
+
+from typing import Any, Literal
+
+import msgspec
+
+from tonewise.errors import RequestError, RowError
+from tonewise.head import rounded_score
+from tonewise.serve.dialects.base import Asked, Dialect, Reply, Route
+from tonewise.serve.models import Model
+from tonewise.serve.service import Call, Classified, Policy
+from tonewise.sinks.record import record
+from tonewise.source import Example
+from tonewise.tokenizer import Text
+
+STATUSES = {
+    "bad_request": 400,
+    "bad_config": 400,
+    "slow_request": 408,
+    "bad_input": 422,
+    "too_long": 422,
+    "unauthorized": 401,
+    "forbidden": 403,
+    "not_found": 404,
+    "bad_model": 422,
+    "altered": 422,
+    "hub_failed": 502,
+    "licence_refused": 403,
+    "too_large": 413,
+    "overloaded": 429,
+    "rate_limited": 429,
+    "deadline": 504,
+    "unavailable": 503,
+    "missing_extra": 501,
+    "engine_failed": 500,
+    "out_of_memory": 500,
+}
+
+
+def _told(code: str, status: int, message: str) -> Any:
+    return {"error": {"code": code, "message": message}}
+
+
+def _stages(call: Call) -> list[tuple[str, str]]:
+    """`server-timing` (W3C), in milliseconds: what browsers and proxies read."""
+    stages = ", ".join(f"{stage};dur={seconds * 1000:.2f}" for stage, seconds in call.times.items())
+    return [("server-timing", stages)] if stages else []
+
+
+OWN = Dialect("tonewise", STATUSES, _told, _stages)
+
+
+class ClassifyRequest(msgspec.Struct, forbid_unknown_fields=True):
+    """`POST /classify`.
+
+    texts        one text, or many; a pair of texts is a list of two strings inside of the list
+    model        by name; default: the first one served
+    heads        to answer with; default: all of the model's
+    top_k        scores kept a head, best first; default: all, in the model's order
+    too_long     truncate | error | window; default: as the server was started
+    max_length   tokens of a text; default: the model's
+    logits       add each head's raw outputs
+    uncertainty  add each head's entropy (nats) and margin
+    """
+
+    texts: str | list[str | list[str]]
+    model: str | None = None
+    heads: list[str] = []
+    top_k: int | None = None
+    too_long: Literal["truncate", "error", "window"] | None = None
+    max_length: int | None = None
+    logits: bool = False
+    uncertainty: bool = False
+
+
+class ClassifyResponse(msgspec.Struct):
+    """One record a text, in the order of the texts; one that failed has `error` in place of `predictions`."""
+
+    answers: list[dict[str, Any]]
+    usage: dict[str, int]
+
+
+class ModelInfo(msgspec.Struct):
+    """A model that is served: what it is, whether it is in memory, and on which terms it may be used."""
+
+    id: str
+    object: str
+    created: int
+    owned_by: str
+    name: str
+    ref: str
+    digest: str
+    licence: str | None
+    data_terms: str | None
+    state: str
+    heads: dict[str, dict[str, Any]]
+    engine: str | None
+    precision: str | None
+    max_length: int | None
+    memory_bytes: int | None
+    default: bool
+
+
+class ModelList(msgspec.Struct):
+    """`GET /v1/models`, as OpenAI's clients read it."""
+
+    object: str
+    data: list[ModelInfo]
+
+
+class LoadRequest(msgspec.Struct, forbid_unknown_fields=True):
+    """`POST /v1/models/{name}/load`; `ref` names another version, to take the present one's place."""
+
+    ref: str | None = None
+
+
+class Status(msgspec.Struct):
+    """Of `/health` and `/ready`."""
+
+    status: str
+
+
+async def classify(asked: Asked) -> Reply:
+    """Every text answered or told why not."""
+    body: ClassifyRequest = asked.body
+    if body.top_k is not None and body.top_k < 1:
+        raise RequestError(f"top_k is {body.top_k}; the least is 1")
+    model = asked.service.models.find(body.model)
+    given = [body.texts] if isinstance(body.texts, str) else body.texts
+    texts = [_text(one, i) for i, one in enumerate(given)]
+    found = await asked.service.predictions(
+        asked.call,
+        model,
+        texts,
+        Policy(body.too_long, body.max_length),
+        heads=body.heads,
+        logits=body.logits,
+    )
+    answers = [_answer(body, model, i, *one) for i, one in enumerate(zip(texts, found, strict=True))]
+    return Reply({"answers": answers, "usage": {"texts": len(texts), "tokens": asked.call.tokens}})
+
+
+def _text(given: str | list[str], place: int) -> Text:
+    if isinstance(given, str):
+        return given
+    if len(given) != 2:
+        raise RequestError(f"texts[{place}] is a list of {len(given)} strings; a pair has two")
+    return given[0], given[1]
+
+
+def _answer(
+    body: ClassifyRequest, model: Model, place: int, text: Text, found: Classified | RowError
+) -> dict[str, Any]:
+    first, second = (text, None) if isinstance(text, str) else text
+    if isinstance(found, RowError):
+        error = {"code": found.code, "message": found.reason}
+        return {"id": place + 1, "text": first, "error": error}
+    prediction, logits = found
+    about = {"ref": model.ref, "digest": model.bundle.digest}
+    told = record(Example(first, second, id=place + 1), prediction, about, body.top_k, body.uncertainty)
+    for head in prediction.heads if logits else ():
+        labels = model.bundle.heads[head].labels
+        values = [rounded_score(value) for value in logits[head].tolist()]
+        told["predictions"][head]["logits"] = dict(zip(labels, values, strict=True))
+    return told
+
+
+async def models(asked: Asked) -> Reply:
+    """What is served."""
+    every = asked.service.models
+    return Reply(ModelList("list", [info(one, one is every.default) for one in every]))
+
+
+async def model(asked: Asked) -> Reply:
+    """One of them."""
+    found = asked.service.models.find(asked.path["name"])
+    return Reply(info(found, found is asked.service.models.default))
+
+
+async def load(asked: Asked) -> Reply:
+    """Open a model, or another version of it; requests in flight are answered by the one they met."""
+    ref = asked.body.ref if asked.body is not None else None
+    found = await asked.service.models.load(asked.path["name"], ref)
+    return Reply(info(found, found is asked.service.models.default))
+
+
+async def unload(asked: Asked) -> Reply:
+    """Free a model's memory; the next request for it opens it again."""
+    found = asked.service.models.unload(asked.path["name"])
+    return Reply(info(found, found is asked.service.models.default))
+
+
+async def health(asked: Asked) -> Reply:
+    """Alive: the loop answers."""
+    return Reply(Status("ok"))
+
+
+async def ready(asked: Asked) -> Reply:
+    """Ready: a real forward pass succeeded lately."""
+    if await asked.service.is_ready():
+        return Reply(Status("ready"))
+    return Reply(Status("not ready"), 503)
+
+
+def info(one: Model, default: bool) -> ModelInfo:
+    """What is told of a model."""
+    manifest, opened = one.bundle.manifest, one.opened
+    classifier = opened.classifier if opened else None
+    return ModelInfo(
+        id=one.id,
+        object="model",
+        created=0,
+        owned_by=one.id.partition("/")[0],
+        name=one.name,
+        ref=one.ref,
+        digest=one.bundle.digest,
+        licence=manifest.licence,
+        data_terms=manifest.data_terms,
+        state=one.state,
+        heads={
+            name: {"labels": list(head.answers), "problem_type": head.problem_type}
+            for name, head in one.bundle.heads.items()
+        },
+        engine=classifier.engine.name if classifier else None,
+        precision=classifier.engine.precision if classifier else None,
+        max_length=classifier.tokenizer.max_length if classifier else None,
+        memory_bytes=opened.bytes if opened else None,
+        default=default,
+    )
+
+
+NAMED = "/v1/models/{name:path}"
+ROUTES = (
+    Route(
+        "POST",
+        "/classify",
+        OWN,
+        classify,
+        "Classify texts with one model's heads, in one forward pass.",
+        asks=ClassifyRequest,
+        answers=ClassifyResponse,
+        infers=True,
+    ),
+    Route("GET", "/v1/models", OWN, models, "The models that are served.", answers=ModelList),
+    Route(
+        "POST",
+        f"{NAMED}/load",
+        OWN,
+        load,
+        "Open a model, or put another version in its place.",
+        asks=LoadRequest | None,
+        answers=ModelInfo,
+        role="admin",
+    ),
+    Route(
+        "POST",
+        f"{NAMED}/unload",
+        OWN,
+        unload,
+        "Free a model's memory.",
+        answers=ModelInfo,
+        role="admin",
+    ),
+    Route("GET", NAMED, OWN, model, "One of the models.", answers=ModelInfo),
+    Route("GET", "/health", OWN, health, "Whether the server is alive.", answers=Status, role=None),
+    Route("GET", "/ready", OWN, ready, "Whether a forward pass succeeded lately.", answers=Status, role=None),
+)

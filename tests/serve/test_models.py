@@ -1,0 +1,108 @@
+"""Models in one process: opened on demand, shared, swapped under load, within the memory they may have."""
+
+import threading
+from typing import Any
+
+import pytest
+
+from tests.doubles import MakeModel
+from tests.serve.conftest import serving
+from tonewise.errors import ModelError, UnavailableError
+
+TEXT = {"texts": ["love"]}
+
+
+def weights(folder: Any) -> int:
+    return int((folder / "model.safetensors").stat().st_size)
+
+
+def test_beyond_the_memory_limit_the_model_unused_longest_goes_first(
+    model: MakeModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tonewise.serve.models.resident_bytes", lambda: 0)  # what tests hold is not theirs
+    first, second = model(), model("bert")
+    most = weights(first) + weights(second) - 1
+    with serving(models=(f"first={first}/", f"second={second}/"), max_model_bytes=most) as running:
+
+        def states() -> dict[str, str]:
+            return {one["name"]: one["state"] for one in running.ask("/v1/models")[1]["data"]}
+
+        assert states() == {"first": "loaded", "second": "unloaded"}
+        assert running.ask("/classify", TEXT | {"model": "second"})[0] == 200
+        assert states() == {"first": "unloaded", "second": "loaded"}
+        assert running.ask("/classify", TEXT)[0] == 200
+        assert states() == {"first": "loaded", "second": "unloaded"}
+
+
+def test_a_model_that_can_never_fit_is_refused(model: MakeModel) -> None:
+    with (
+        pytest.raises(UnavailableError, match="max_model_bytes is 10"),
+        serving(models=(f"moods={model()}/",), max_model_bytes=10),
+    ):
+        pass
+
+
+def test_a_version_is_swapped_without_a_failed_request(model: MakeModel) -> None:
+    refs = [f"{model()}/", f"{model('bert')}/"]
+    with serving(models=(f"moods={refs[0]}",), cache_bytes=0) as running:
+        done = threading.Event()
+        found: list[tuple[int, str]] = []
+
+        def ask() -> None:
+            while not done.is_set():
+                status, answer, _ = running.ask("/classify", {"texts": ["i am happy", "so sad"]})
+                found.append((status, answer["answers"][0].get("model", {}).get("digest", str(answer))))
+
+        callers = [threading.Thread(target=ask) for _ in range(4)]
+        for caller in callers:
+            caller.start()
+        for i in range(6):
+            assert running.ask("/v1/models/moods/load", {"ref": refs[(i + 1) % 2]})[0] == 200
+        done.set()
+        for caller in callers:
+            caller.join()
+        assert {status for status, _ in found} == {200}
+        assert len({digest for _, digest in found}) == 2
+
+
+def test_what_was_swapped_out_is_closed_once_nothing_uses_it(model: MakeModel) -> None:
+    with serving(models=(f"moods={model()}/",)) as running:
+        old = running.service.models.default.opened
+        assert old is not None
+        running.ask("/v1/models/moods/load", {"ref": f"{model('bert')}/"})
+        assert old.classifier._closed
+        now = running.service.models.default.opened
+        assert now is not None
+        assert not now.classifier._closed
+
+
+def test_many_who_ask_for_a_model_open_it_once(model: MakeModel) -> None:
+    with serving(models=(f"moods={model()}/",)) as running:
+        running.ask("/v1/models/moods/unload", {})
+        opened: list[Any] = []
+        inner = running.service.models._classifier
+        running.service.models._classifier = lambda bundle: opened.append(1) or inner(bundle)  # type: ignore[func-returns-value, method-assign]
+        callers = [threading.Thread(target=running.ask, args=("/classify", TEXT)) for _ in range(6)]
+        for caller in callers:
+            caller.start()
+        for caller in callers:
+            caller.join()
+        assert len(opened) == 1
+
+
+def test_a_packaged_head_is_named_as_the_library_names_it() -> None:
+    with serving(models=("spam", "sentiment")) as running:
+        _, answer, _ = running.ask("/models/tonewise/spam", {"inputs": "WINNER! claim your free prize now"})
+        assert answer[0][0]["label"] == "spam"
+        _, answer, _ = running.ask("/models/sentiment", {"inputs": "a wonderful film"})
+        assert answer[0][0]["label"] == "positive"
+        names = [(one["id"], one["memory_bytes"]) for one in running.ask("/v1/models")[1]["data"]]
+        assert [name for name, _ in names] == ["tonewise/spam", "tonewise/sentiment"]
+
+
+def test_a_name_is_given_once(model: MakeModel) -> None:
+    with (
+        pytest.raises(ModelError, match="two models are called 'a'"),
+        serving(models=(f"a={model()}/", f"a={model()}/")),
+    ):
+        pass

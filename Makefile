@@ -5,7 +5,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 WORK := .make
 
-.PHONY: help demo test check format docs bench peers clean
+.PHONY: help demo test contracts check format docs bench peers clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -18,8 +18,11 @@ demo: $(WORK)/core ## classify the sample texts with the packaged model
 	@echo "the same answers, one JSON object a line: output/sample.jsonl"
 
 test: $(WORK)/dev ## run the whole test suite
-	$(BIN)/python -m pytest --ignore tests/engines --ignore tests/export
+	$(BIN)/python -m pytest --ignore tests/engines --ignore tests/export --ignore tests/contracts
 	$(BIN)/python -m pytest tests/engines tests/export # five runtimes in one process, and nothing else there
+
+contracts: $(WORK)/dev ## run the clients that people have against the server (installs each in an environment of its own)
+	$(BIN)/python -m pytest tests/contracts
 
 check: $(WORK)/dev ## format, lint, types, import contract, docs
 	$(BIN)/ruff format --check .

@@ -1,12 +1,16 @@
 """The README's words are tried: its Python runs, its commands run, its figures are the measured ones."""
 
+import json
 import re
 import shlex
 import shutil
+import signal
+import subprocess
 from pathlib import Path
 
 import pytest
 
+from tests.cli.test_serve import started
 from tests.models import WORDS
 from tonewise.cli import run
 
@@ -39,7 +43,11 @@ def test_the_python_of_the_readme_runs(code: str, here: Path) -> None:
     exec(compile(code, "README.md", "exec"), {"__name__": "readme"})
 
 
-@pytest.mark.parametrize("line", [line for line in COMMANDS if "|" not in line and " pull " not in line])
+ELSEWHERE = ("pip ", "curl ", "tonewise serve ", "tonewise pull ", "cat ")
+"""Their commands are run by tests of their own, or need a network."""
+
+
+@pytest.mark.parametrize("line", [line for line in COMMANDS if not line.startswith(ELSEWHERE)])
 def test_the_commands_of_the_readme_run(
     line: str, here: Path, model: object, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -76,6 +84,17 @@ def test_stdin_and_a_folder_of_ones_own_run_as_the_readme_says(
         monkeypatch.setattr("sys.stdin", file)
         assert run(["classify", "-", "--model", "./my-model"]) == 0
     assert capfd.readouterr().out.count("\n") == 2
+
+
+def test_a_server_answers_as_the_readme_says() -> None:
+    (line,) = (line for line in COMMANDS if line.startswith("tonewise serve "))
+    (asked,) = (line for line in COMMANDS if line.startswith("curl "))
+    with started(*shlex.split(line, comments=True)[2:]) as (process, url):
+        command = shlex.split(asked.replace("http://127.0.0.1:8321", url))
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        assert json.loads(done.stdout)["usage"]["texts"] == 1
+        process.send_signal(signal.SIGTERM)
+    assert process.returncode == 0
 
 
 def test_every_link_of_the_readme_leads_somewhere() -> None:

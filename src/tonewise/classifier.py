@@ -236,7 +236,7 @@ class Classifier:
     def warm(self, most: int = WARM_TOKENS) -> None:
         """Run a row of each length up to `most` tokens, in each of the engine's streams.
 
-        Some runtimes make kernels at the first sight of a shape; later texts wait no more. Raises EngineError.
+        Some runtimes make kernels at the first sight of a shape; later texts do not wait. Raises EngineError.
         """
         for length in range(1, min(most, self.tokenizer.max_length) + 1):
             for _ in range(self.engine.streams):

@@ -22,7 +22,7 @@ OutputFormat = Literal["jsonl", "csv", "parquet", "table"]
 PREFIX = "TONEWISE_"
 BATCH_TOKENS = 1024
 """Of a batch where nothing was measured: enough for every runtime here to be near its best."""
-OTHER_VARIABLES = frozenset({"TONEWISE_CONFIG", "TONEWISE_DATA"})
+OTHER_VARIABLES = frozenset({"TONEWISE_CONFIG", "TONEWISE_DATA", "TONEWISE_ENVIRONMENTS"})
 SERVICE_LINKS = re.compile(r"TONEWISE_(SERVICE_(HOST|PORT)(_\w+)?|PORT_\w+)=.*|TONEWISE_PORT=\w+://.*", re.S)
 """What Kubernetes sets in every pod beside a service that is called tonewise."""
 
@@ -223,7 +223,7 @@ class ServeConfig:
     max_texts: int = 1_024
     too_many_status: int = 422
     timeout_seconds: float = 30.0
-    hang_seconds: float = 30.0
+    hang_seconds: float = 20.0
     grace_seconds: float = 20.0
     max_model_bytes: int | None = None
     cache_bytes: int = 64_000_000

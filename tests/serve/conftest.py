@@ -5,7 +5,7 @@ import json
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
@@ -37,6 +37,7 @@ class Running:
         self.pool = urllib3.PoolManager(retries=False, timeout=MOST_SECONDS, maxsize=32)
         self._begun = threading.Event()
         self._stop: Callable[[], None] = lambda: None
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
         assert self._begun.wait(MOST_SECONDS)
@@ -67,14 +68,16 @@ class Running:
             done.append(call())
             ready.set()
 
+        assert self._loop is not None
         self._loop.call_soon_threadsafe(do)
         assert ready.wait(MOST_SECONDS)
         return done[0]
 
     def stop(self) -> None:
         """End it as a signal would."""
-        if self._thread.is_alive():
-            self._loop.call_soon_threadsafe(self._stop)
+        if self._loop is not None and self._thread.is_alive():
+            with suppress(RuntimeError):  # it has just ended by itself
+                self._loop.call_soon_threadsafe(self._stop)
 
     def join(self) -> None:
         self._thread.join(MOST_SECONDS)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tonewise.errors import ConfigError, ForbiddenError, OutputError, UnauthorizedError
@@ -155,6 +155,7 @@ def test_a_header_without_a_key_is_refused(header: str | None) -> None:
 
 
 @given(st.text(st.characters(exclude_categories=())))
+@example("\ud800")
 def test_no_header_breaks_the_lock(secret: str) -> None:
     with pytest.raises(UnauthorizedError):
         Keys({hash_of("right-" + "x" * 40): Key("team")}).of(f"Bearer {secret}")

@@ -75,16 +75,20 @@ def test_a_request_that_is_too_late_is_told_so_while_its_batch_runs() -> None:
 
 
 @pytest.mark.parametrize("seconds", [0.0, -3.0])
-def test_a_deadline_that_is_over_costs_nothing(seconds: float) -> None:
+def test_a_deadline_that_is_over_is_told_as_one_and_costs_nothing(seconds: float) -> None:
     async def main() -> None:
         engine = Double()
         lane = Lane("lane", engine, 64)
         lane.cost.learn(10, 1.0)
         async with scheduling() as scheduler:
-            with pytest.raises(DeadlineError):
+            first = await in_hand(scheduler, engine, lane)
+            waits = ask(scheduler, lane, 4)
+            await until(lambda: len(scheduler.waiting))
+            with pytest.raises(DeadlineError):  # to come again later would not help
                 await scheduler.answer(lane, encodings(3), seconds=seconds)
-            await scheduler.answer(lane, encodings(4))
-        assert engine.batches == [[4]]
+            engine.gate.set()
+            await asyncio.gather(first, waits)
+        assert engine.batches == [[1], [4]]
 
     asyncio.run(main())
 

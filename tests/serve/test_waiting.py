@@ -55,6 +55,8 @@ def is_clean(waiting: Waiting) -> bool:
 def test_a_ticket_counts_the_tokens_of_all_windows() -> None:
     one = Ticket(lane(), [encoding(5, 4), encoding(2)], "", FOR_EVER, lambda found: None)
     assert (one.sizes, one.tokens, one.left, one.answers) == ([9, 2], 11, 2, [None, None])
+    assert ticket(lane(), []).tokens == 0
+    assert Ticket(lane(), [Encoding((), 0)], "", FOR_EVER, lambda found: None).sizes == [1]
 
 
 def test_nothing_waits_nothing_starts() -> None:
@@ -213,6 +215,26 @@ def test_a_closed_lane_waits_and_holds_up_no_other() -> None:
     assert [item.ticket for item in taken(waiting)] == [first]
 
 
+def test_a_lane_that_was_closed_for_long_has_no_claim_to_the_time() -> None:
+    waiting, shut, of = Waiting(), lane(name="shut", open=False), lane()
+    added(waiting, shut, [60] * 50, "shut")
+    added(waiting, of, [60] * 50, "steady")
+    for _ in range(20):
+        taken(waiting)
+    shut.open = True
+    keys = [taken(waiting)[0].ticket.key for _ in range(10)]
+    assert 4 <= keys.count("steady") <= 6
+
+
+def test_many_keys_have_their_turns() -> None:
+    waiting, of = Waiting(), lane(64)
+    for _ in range(2):
+        for i in range(100):
+            added(waiting, of, [20], f"key {i}")
+    keys = [item.ticket.key for batch in drained(waiting) for item in batch]
+    assert len(set(keys[:100])) == 100
+
+
 def test_free_workers_share_a_short_queue() -> None:
     for workers, wanted in ((1, [8]), (2, [4, 4]), (4, [2, 2, 2, 2])):
         waiting = Waiting()
@@ -263,6 +285,14 @@ def test_what_is_put_back_has_its_old_place() -> None:
     assert is_clean(waiting)
 
 
+def test_texts_of_one_batch_are_put_back_in_their_order() -> None:
+    waiting, of = Waiting(), lane(64)
+    added(waiting, of, [9, 7, 8])
+    waiting.put_back(taken(waiting))
+    of.most_rows = 1
+    assert [item.place for batch in drained(waiting) for item in batch] == [0, 1, 2]
+
+
 def test_put_back_to_a_queue_that_others_share_keeps_the_counts() -> None:
     waiting, of = Waiting(), lane(64)
     added(waiting, of, [20, 20], "a")
@@ -285,6 +315,16 @@ def test_a_text_whose_worker_died_has_its_own_request_for_company() -> None:
     waiting.put_back(batch)
     third = added(waiting, of, [8, 8])
     assert [{item.ticket for item in batch} for batch in drained(waiting)] == [{first}, {second}, {third}]
+
+
+def test_no_other_key_has_texts_whose_worker_died_for_company() -> None:
+    waiting, of = Waiting(), lane(64)
+    added(waiting, of, [8], "a")
+    batch = taken(waiting)
+    batch[0].tries = 1
+    added(waiting, of, [8], "b")
+    waiting.put_back(batch)
+    assert [{item.ticket.key for item in batch} for batch in drained(waiting)] == [{"b"}, {"a"}]
 
 
 def test_the_time_ahead_of_a_key_is_that_of_its_turns() -> None:

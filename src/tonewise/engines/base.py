@@ -38,8 +38,8 @@ class States:
     values    float32[R, P, H]: for each row one pooled state per pooling
     poolings  what the P are, in order
     errors    rows that failed, and why; their values are zero
-    firsts    for each row the first one that equals it; None where all differ. Arithmetic on many rows at once
-              may round equal ones differently, and equal texts are to have equal answers.
+    firsts    for each row the first one that equals it, None where all differ: arithmetic on many rows may
+              round equal ones differently, and equal texts are to have equal answers
     """
 
     values: NDArray[np.float32]

@@ -19,7 +19,7 @@ from tonewise.errors import NotFoundError, RequestError
 from tonewise.serve.dialects import DIALECTS, ROUTES, Reply, Route
 from tonewise.serve.dialects.base import Asked
 from tonewise.serve.dialects.own import OWN
-from tonewise.serve.endpoint import Endpoint, Receive, Scope, Send, respond
+from tonewise.serve.endpoint import Endpoint, Receive, Scope, Send, request_id, respond
 from tonewise.serve.keys import Keys
 from tonewise.serve.logs import Log
 from tonewise.serve.openapi import document
@@ -27,7 +27,11 @@ from tonewise.serve.page import page_routes
 from tonewise.serve.service import Service
 from tonewise.serve.telemetry import Telemetry
 
-Told = Callable[[Service], None]
+EXPOSED = (
+    *("x-request-id", "x-cache", "x-truncated-texts", "server-timing"),
+    *("x-error-code", "retry-after", "x-queue-tokens", "ratelimit", "ratelimit-policy"),
+)
+"""Headers that pages of other origins may read."""
 
 
 class App:
@@ -94,16 +98,16 @@ def application(service: Service, telemetry: Telemetry, log: Log) -> Starlette:
         allow_origins=list(origins),
         allow_methods=["GET", "POST"],
         allow_headers=["authorization", "content-type", "x-use-cache", "x-timeout-seconds", "x-request-id"],
-        expose_headers=["x-request-id", "x-cache", "x-truncated-texts", "server-timing", "retry-after"],
+        expose_headers=EXPOSED,
     )
     return Starlette(
         routes=paths,
         middleware=[cors] if origins else [],
-        exception_handlers={HTTPException: _unrouted(service)},
+        exception_handlers={HTTPException: _unrouted(service, log)},
     )
 
 
-def _unrouted(service: Service) -> Callable[[Request, Any], Awaitable[Response]]:
+def _unrouted(service: Service, log: Log) -> Callable[[Request, Any], Awaitable[Response]]:
     async def handler(request: Request, error: HTTPException) -> Response:
         """No such path, or not by this method."""
         if error.status_code == 405:
@@ -111,17 +115,14 @@ def _unrouted(service: Service) -> Callable[[Request, Any], Awaitable[Response]]
             told: Exception = RequestError(f"{request.method} is not for this path; it takes {allowed}")
         else:
             told = NotFoundError(f"there is nothing at {request.url.path[:100]}; see /docs")
+        call_id = request_id(request.headers.get("x-request-id", ""))
+        log.say("unrouted", id=call_id, method=request.method, status=error.status_code)
         reply = OWN.problem(told, service)
-        return _Whole(reply, error.status_code, dict(error.headers or {}))
+        headers = {**(error.headers or {}), **dict(reply.headers), "x-request-id": call_id}
+        content = msgspec.json.encode(reply.content)
+        return Response(content, error.status_code, headers, media_type=reply.media_type)
 
     return handler
-
-
-class _Whole(Response):
-    """A reply as Starlette sends it."""
-
-    def __init__(self, reply: Reply, status: int, headers: dict[str, str]) -> None:
-        super().__init__(msgspec.json.encode(reply.content), status, headers, media_type="application/json")
 
 
 __all__ = ["DIALECTS", "App", "application"]

@@ -74,8 +74,7 @@ class Endpoint:
         self._done(scope, call, reply.status)
 
     def _call(self, headers: Mapping[bytes, bytes], begun: float) -> Call:
-        given = headers.get(b"x-request-id", b"").decode("latin-1")
-        name = given if REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+        name = request_id(headers.get(b"x-request-id", b"").decode("latin-1"))
         call = Call(name, self._route.path, begun, begun + self._service.config.serve.timeout_seconds)
         call.use_cache = headers.get(b"x-use-cache", b"").lower() not in (b"false", b"0")
         return call
@@ -126,12 +125,16 @@ class Endpoint:
         if not self._route.infers:
             return
         service, tokens = self._service, estimated_tokens(length)
-        service.rates.take(call.key, tokens, time.monotonic())
         try:
             call.place = service.admission.enter(tokens, call.key.name)
         except OverloadedError as error:
             self._telemetry.refused.labels("queue").inc()
             raise service.scheduler.overloaded(str(error)) from None
+        try:
+            service.rates.take(call.key, tokens, time.monotonic())
+        except OverloadedError:
+            self._telemetry.refused.labels("rate").inc()
+            raise
 
     def _decoded(self, body: bytes) -> Any:
         if self._decode is None:
@@ -196,6 +199,11 @@ class Endpoint:
         self._telemetry.request(call, status, seconds)
         if self._route.role is not None or status >= 400:
             self._log.request(call, scope["method"], status, seconds)
+
+
+def request_id(given: str) -> str:
+    """The caller's own where it is a plain word, else one that is made."""
+    return given if REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
 
 
 async def read(receive: Receive, most: int) -> bytes:

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
@@ -110,9 +110,16 @@ class Model:
 class Models:
     """All models by name. Belongs to one event loop; models are opened in a thread beside it."""
 
-    def __init__(self, config: Config, scheduler: Scheduler, workers: int) -> None:
+    def __init__(
+        self,
+        config: Config,
+        scheduler: Scheduler,
+        workers: int,
+        retired: Callable[[Opened], None] = lambda opened: None,
+    ) -> None:
+        """`retired` is told of what is in use no longer."""
         self.config = replace(config, engine=replace(config.engine, streams=workers))
-        self.scheduler = scheduler
+        self.scheduler, self._retired = scheduler, retired
         self._models: dict[str, Model] = {}
         self._opener = ThreadPoolExecutor(1, thread_name_prefix="tonewise-open")
         self._numbers = 0
@@ -202,14 +209,15 @@ class Models:
 
     async def mend(self, lane: Lane) -> None:
         """Open a fresh engine for the model whose batch hung. Raises EngineError when none can be had."""
-        for model in self._models.values():
-            opened = model.opened
-            if opened is not None and lane in opened.lanes.values():
-                for one in opened.lanes.values():
-                    one.open = False
-                fresh = await self._in_thread(self._classifier, opened.bundle)
-                opened.mended(fresh, self.scheduler)
-                return
+        if (opened := self.owner(lane)) is not None:
+            for one in opened.lanes.values():
+                one.open = False
+            fresh = await self._in_thread(self._classifier, opened.bundle)
+            opened.mended(fresh, self.scheduler)
+
+    def owner(self, lane: Lane) -> Opened | None:
+        """What is open under a name and has this lane."""
+        return next((one for one in self._open_ones() if lane in one.lanes.values()), None)
 
     def close(self) -> None:
         """Close what is open."""
@@ -277,6 +285,7 @@ class Models:
     def _retire(self, old: Opened | None) -> None:
         if old is not None and all(model.opened is not old for model in self._models.values()):
             old.retire()
+            self._retired(old)
 
     async def _in_thread(self, call: Any, *arguments: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._opener, call, *arguments)

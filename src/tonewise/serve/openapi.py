@@ -95,8 +95,14 @@ def refusals(route: Route) -> list[int]:
 
 def _problem(dialect: Dialect) -> dict[str, Any]:
     """The shape of a dialect's error, as an example of it shows."""
-    example = dialect.body("code", 400, "what, where, and what to do")
-    return {"type": "object", "properties": {name: {} for name in example}, "required": list(example)}
+    return _shape(dialect.body("code", 400, "what, where, and what to do"))
+
+
+def _shape(example: Any) -> dict[str, Any]:
+    if isinstance(example, dict):
+        inner = {name: _shape(value) for name, value in example.items()}
+        return {"type": "object", "properties": inner, "required": list(example)}
+    return {"type": ["string", "null"]} if example is None else {"type": "string"}
 
 
 def _response(told: str, schema: Any) -> dict[str, Any]:

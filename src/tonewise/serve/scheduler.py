@@ -147,7 +147,7 @@ class Scheduler:
         saving: nothing while another worker idles or half of the time is spare.
         """
         busy = self.load(lane)
-        if len(self._free) > 1 or not self._busy or busy < 0.5:
+        if len(self._free) > 1 or not self._busy:
             return 0.0
         _, per_batch = lane.cost.line
         return per_batch * min(1.0, 2 * busy - 1)

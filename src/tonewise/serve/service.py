@@ -87,13 +87,14 @@ class Service:
     def __init__(self, config: Config, keys: Keys, workers: int) -> None:
         self.config, self.keys = config, keys
         self.scheduler = Scheduler(workers, config.serve.hang_seconds, self._hung)
-        self.models = Models(config, self.scheduler, workers)
+        self.models = Models(config, self.scheduler, workers, self._retired)
         self.admission = Admission(config.serve.max_queue_tokens)
         self.cache = Cache(config.serve.cache_bytes)
         self.rates = Rates()
         self.hangs = 0
         self.stopping = False
         self.mending: asyncio.Task[None] | None = None
+        self.mended: Opened | None = None
         self.broken: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
     async def answers(
@@ -213,7 +214,7 @@ class Service:
             return True
         probe = opened.classifier.encode(["ready?"])
         try:
-            found, _ = await self.scheduler.answer(lane, probe, key="probe", seconds=PROBE_SECONDS)
+            found, _ = await self.scheduler.answer(lane, probe, key=" probe", seconds=PROBE_SECONDS)
         except Exception:
             return False
         return not isinstance(found[0], EngineError)
@@ -299,13 +300,20 @@ class Service:
         except ConfigError as error:
             raise RequestError(str(error)) from None
 
+    def _retired(self, opened: Opened) -> None:
+        """Its answers would never be asked for again, unless the same version comes back."""
+        self.cache.forget(opened.bundle.digest)
+
     def _hung(self, lane: Any) -> None:
         """One fresh engine is opened; when that hangs too, the process is of no use any more."""
+        if self.mended is not None and lane in self.mended.lanes.values():
+            return  # another batch of the engine that is being replaced
         self.hangs += 1
         if self.hangs > 1 or self.mending is not None:
             if not self.broken.done():
                 self.broken.set_result("the engine hung twice")
             return
+        self.mended = self.models.owner(lane)
         self.mending = asyncio.get_running_loop().create_task(self._mend(lane))
 
     async def _mend(self, lane: Any) -> None:
@@ -315,7 +323,7 @@ class Service:
             if not self.broken.done():
                 self.broken.set_result(f"no fresh engine can be opened: {error}")
         finally:
-            self.mending = None
+            self.mending = self.mended = None
 
 
 def _answer(encoding: Encoding, value: Any) -> Answer | EngineError:

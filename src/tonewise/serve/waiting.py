@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
 
-from tonewise.serve.cost import FIRST_PER_TOKEN, Cost
+from tonewise.serve.cost import Cost
 from tonewise.tokenizer import Encoding
 
 LOOK_AHEAD = 4
@@ -175,7 +175,7 @@ class Waiting:
         self._now = max(self._now, min(self._lines[key].service for key in used))
         for key, tokens in used.items():
             line = self._lines[key]
-            took = lane.cost.seconds(tokens, tokens / lane.budget) or tokens * FIRST_PER_TOKEN
+            took = lane.cost.seconds(tokens, tokens / lane.budget)
             line.service = max(line.service, self._now) + took
         for ticket, of in places.items():
             tickets = self._lines[ticket.key].lanes[lane].tickets
@@ -209,8 +209,7 @@ class Waiting:
     def _queue(self, ticket: Ticket) -> _Queue:
         line = self._lines.get(ticket.key)
         if line is None:
-            line = _Line(max(self._now, self._ahead.pop(ticket.key, 0.0)))
-            self._lines[ticket.key] = line
+            line = self._lines[ticket.key] = _Line(self._ahead.pop(ticket.key, self._now))
         return line.lanes.setdefault(ticket.lane, _Queue())
 
     def _count(self, ticket: Ticket, texts: int, tokens: int) -> None:

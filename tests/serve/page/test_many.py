@@ -186,11 +186,14 @@ def test_a_file_that_cannot_be_read_is_told_why(page: Page, content: bytes, told
 def test_a_file_may_be_dropped_anywhere(page: Page) -> None:
     drop = """text => { const data = new DataTransfer();
       data.items.add(new File([text], "dropped.csv", { type: "text/csv" }));
-      document.querySelector("#one").dispatchEvent(
+      return document.querySelector("#one").dispatchEvent(
         new DragEvent("drop", { dataTransfer: data, bubbles: true, cancelable: true })); }"""
-    page.evaluate(drop, "id,message\n1,i am so happy\n")
+    left_to_the_browser = page.evaluate(
+        drop, "title, Message \na title that is longer than its text,i am so happy\n"
+    )
+    assert not left_to_the_browser
     expect(page.locator("#file-name")).to_have_text("dropped.csv")
-    expect(page.locator("#column option:checked")).to_have_text("message")
+    expect(page.locator("#column option:checked")).to_have_text("Message")
     page.get_by_role("button", name="Take it away").click()
     expect(page.locator("#lines")).to_be_visible()
     expect(page.locator("#file")).to_be_focused()

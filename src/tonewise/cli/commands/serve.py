@@ -23,7 +23,7 @@ limit_options = options(
     click.option("--max-model-bytes", type=int, metavar="N", help="Of all models in memory."),
     click.option("--cache-bytes", type=int, metavar="N", help="Of kept answers; 0 keeps none."),
     click.option("--timeout-seconds", type=float, metavar="S", help="For an answer.  [default: 30]"),
-    click.option("--hang-seconds", type=float, metavar="S", help="For a batch.  [default: 30]"),
+    click.option("--hang-seconds", type=float, metavar="S", help="For a batch.  [default: 20]"),
     click.option("--grace-seconds", type=float, metavar="S", help="To finish at the end.  [default: 20]"),
 )
 

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tonewise.errors import OverloadedError, RowError, TonewiseError, TooLargeError
+from tonewise.errors import OverloadedError, RowError, TonewiseError, TooLargeError, UnavailableError
 from tonewise.serve.keys import Role
 from tonewise.serve.service import Call, Service
 
@@ -62,7 +62,9 @@ class Dialect:
         cause = error.cause if isinstance(error, RowError) else error
         if isinstance(cause, TooLargeError) and cause.items:
             status = service.config.serve.too_many_status
-        headers: list[tuple[str, str]] = []
+        headers = [("x-error-code", code)]
+        if isinstance(error, UnavailableError):
+            headers.append(("retry-after", "1"))
         if isinstance(error, OverloadedError):
             headers.append(("retry-after", str(error.retry_after_seconds)))
             headers.append(("x-queue-tokens", str(error.queued_tokens)))

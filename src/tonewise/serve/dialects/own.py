@@ -1,5 +1,6 @@
 """Our own dialect: one record a text, as files hold it; models, health and readiness."""
 
+import time
 from typing import Any, Literal
 
 import msgspec
@@ -11,6 +12,7 @@ from tonewise.serve.models import Model
 from tonewise.serve.service import Call, Classified, Policy
 from tonewise.sinks.record import record
 from tonewise.source import Example
+from tonewise.store import HeadSpec
 from tonewise.tokenizer import Text
 
 STATUSES = {
@@ -43,8 +45,8 @@ def _told(code: str, status: int, message: str) -> Any:
 
 def _stages(call: Call) -> list[tuple[str, str]]:
     """`server-timing` (W3C), in milliseconds: what browsers and proxies read."""
-    stages = ", ".join(f"{stage};dur={seconds * 1000:.2f}" for stage, seconds in call.times.items())
-    return [("server-timing", stages)] if stages else []
+    took = {**call.times, "total": time.monotonic() - call.begun}
+    return [("server-timing", ", ".join(f"{stage};dur={each * 1000:.2f}" for stage, each in took.items()))]
 
 
 OWN = Dialect("tonewise", STATUSES, _told, _stages)
@@ -73,11 +75,53 @@ class ClassifyRequest(msgspec.Struct, forbid_unknown_fields=True):
     uncertainty: bool = False
 
 
-class ClassifyResponse(msgspec.Struct):
-    """One record a text, in the order of the texts; one that failed has `error` in place of `predictions`."""
+class HeadAnswer(msgspec.Struct, omit_defaults=True):
+    """What one head says of a text; a multi-label head has `labels` in place of `label`."""
 
-    answers: list[dict[str, Any]]
+    score: float
+    scores: dict[str, float]
+    abstained: bool
+    label: str | None = None
+    labels: list[str] | None = None
+    entropy: float | None = None
+    margin: float | None = None
+    logits: dict[str, float] | None = None
+
+
+class Problem(msgspec.Struct):
+    """Why a text, or a request, has no answer: a stable word, and words for a person."""
+
+    code: str
+    message: str
+
+
+class Record(msgspec.Struct, omit_defaults=True):
+    """One text: its answers by head, or `error` in their place. `n_tokens` is before any cut."""
+
+    id: int
+    text: str
+    text_pair: str | None = None
+    fields: dict[str, Any] = {}
+    predictions: dict[str, HeadAnswer] = {}
+    n_tokens: int = 0
+    truncated: bool = False
+    model: dict[str, str] = {}
+    error: Problem | None = None
+
+
+class ClassifyResponse(msgspec.Struct):
+    """One record a text, in the order of the texts."""
+
+    answers: list[Record]
     usage: dict[str, int]
+
+
+class HeadInfo(msgspec.Struct):
+    """What a head answers; `thresholds` are those of a multi-label head, from which a label holds."""
+
+    labels: list[str]
+    problem_type: str
+    thresholds: list[float] | None
 
 
 class ModelInfo(msgspec.Struct):
@@ -93,7 +137,7 @@ class ModelInfo(msgspec.Struct):
     licence: str | None
     data_terms: str | None
     state: str
-    heads: dict[str, dict[str, Any]]
+    heads: dict[str, HeadInfo]
     engine: str | None
     precision: str | None
     max_length: int | None
@@ -218,7 +262,7 @@ def info(one: Model, default: bool) -> ModelInfo:
         data_terms=manifest.data_terms,
         state=one.state,
         heads={
-            name: {"labels": list(head.answers), "problem_type": head.problem_type}
+            name: HeadInfo(list(head.answers), head.problem_type, _thresholds(head))
             for name, head in one.bundle.heads.items()
         },
         engine=classifier.engine.name if classifier else None,
@@ -227,6 +271,13 @@ def info(one: Model, default: bool) -> ModelInfo:
         memory_bytes=opened.bytes if opened else None,
         default=default,
     )
+
+
+def _thresholds(head: HeadSpec) -> list[float] | None:
+    """None too where labels were mapped: several thresholds may stand behind one of those."""
+    if head.problem_type != "multi_label_classification" or head.mapping is not None:
+        return None
+    return list(head.thresholds or [0.5] * len(head.labels))
 
 
 NAMED = "/v1/models/{name:path}"

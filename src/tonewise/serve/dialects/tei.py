@@ -269,7 +269,7 @@ async def about(asked: Asked) -> Reply:
                 model_dtype=classifier.engine.precision,
                 served_model_name=model.name,
                 model_type=kind,
-                max_concurrent_requests=serve.max_queue_tokens,
+                max_concurrent_requests=serve.max_texts,
                 max_input_length=classifier.tokenizer.max_length,
                 max_batch_tokens=classifier.config.batch.budget,
                 max_batch_requests=classifier.config.batch.max_batch_rows,

@@ -103,7 +103,6 @@ async function answer() {
   const body = { texts: [text], model: state.model.name, uncertainty: true };
   try {
     const found = await ask("classify", { body, signal: latest.signal, busy: notice });
-    if (latest.signal.aborted) return;
     show(found.answer.answers[0], found.headers, performance.now() - begun);
   } catch (error) {
     if (latest.signal.aborted) return;

@@ -53,10 +53,10 @@ CONNECTIONS = 64
 
 
 def _kinds(parent: type[TonewiseError]) -> dict[str, type[TonewiseError]]:
-    """Every error below `parent` by its code, but for those that words alone do not make."""
+    """Every error below `parent` that has a code of its own, but for those that words alone do not make."""
     found: dict[str, type[TonewiseError]] = {}
     for kind in parent.__subclasses__():
-        if kind not in (MissingExtraError, RowError):
+        if "code" in vars(kind) and kind is not MissingExtraError:
             found |= {kind.code: kind, **_kinds(kind)}
     return found
 

@@ -241,7 +241,11 @@ def test_a_text_that_cannot_be_answered_stops_by_its_place_or_is_skipped(
     assert (done.fitted + done.held, len(done.skipped)) == (38, 2)
     assert [one.partition(":")[0] for one in done.skipped] == ["in.csv line 19", "in.csv line 37"]
     kept = labelled.take([i for i in range(40) if i not in (17, 35)])
-    assert calibrate(folder, kept, tmp_path / "kept", config=strict, draws=5).new == done.new
+    again = calibrate(folder, kept, tmp_path / "kept", config=strict, draws=5).new
+    assert again.temperature == pytest.approx(
+        done.new.temperature, rel=1e-6
+    )  # products round by their company
+    assert again.thresholds == done.new.thresholds
     few = labelled.take(range(16, 36))
     with pytest.raises(
         InputError, match=r"18 rows are too few .* at least 20; 2 were skipped, the first: in.csv"

@@ -16,7 +16,7 @@ from starlette.routing import Route as Path
 from tonewise.config import Config
 from tonewise.engines import choose_threads
 from tonewise.errors import NotFoundError, RequestError
-from tonewise.serve.dialects import DIALECTS, ROUTES, Reply, Route
+from tonewise.serve.dialects import ROUTES, Reply, Route
 from tonewise.serve.dialects.base import Asked
 from tonewise.serve.dialects.own import OWN
 from tonewise.serve.endpoint import Endpoint, Receive, Scope, Send, request_id, respond
@@ -123,6 +123,3 @@ def _unrouted(service: Service, log: Log) -> Callable[[Request, Any], Awaitable[
         return Response(content, error.status_code, headers, media_type=reply.media_type)
 
     return handler
-
-
-__all__ = ["DIALECTS", "App", "application"]

@@ -94,7 +94,7 @@ class Endpoint:
         body = await self._body(headers, receive, call) if self._decode is not None else None
         query = dict(parse_qsl(scope.get("query_string", b"").decode("latin-1")))
         path = scope.get("path_params", {})
-        asked_for = Asked(service, call, body, path, query, _text(headers.get(b"user-agent")) or "")
+        asked_for = Asked(service, call, body, path, query)
         if not route.infers:
             return await route.handler(asked_for)
         return await self._watched(asked_for, receive)

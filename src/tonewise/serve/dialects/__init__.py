@@ -3,7 +3,6 @@
 from tonewise.serve.dialects import huggingface, openai, own, tei
 from tonewise.serve.dialects.base import Dialect, Reply, Route
 
-__all__ = ["DIALECTS", "ROUTES", "Dialect", "Reply", "Route"]
+__all__ = ["ROUTES", "Dialect", "Reply", "Route"]
 
-DIALECTS: tuple[Dialect, ...] = (own.OWN, tei.TEI, openai.OPENAI, huggingface.HUGGING_FACE)
 ROUTES: tuple[Route, ...] = (*own.ROUTES, *tei.ROUTES, *openai.ROUTES, *huggingface.ROUTES)

@@ -8,6 +8,23 @@ from tonewise.errors import OverloadedError, RowError, TonewiseError, TooLargeEr
 from tonewise.serve.keys import Role
 from tonewise.serve.service import Call, Service
 
+STATUSES: dict[str, int] = {
+    "bad_request": 400,
+    "slow_request": 408,
+    "bad_input": 400,
+    "too_long": 400,
+    "bad_model": 400,
+    "unauthorized": 401,
+    "forbidden": 403,
+    "licence_refused": 403,
+    "not_found": 404,
+    "too_large": 413,
+    "overloaded": 429,
+    "rate_limited": 429,
+    "unavailable": 503,
+    "deadline": 504,
+}
+"""Of the errors' codes, as most dialects have them; each says where it differs."""
 UNKNOWN = "internal error; the server's log has more under this request's id"
 
 
@@ -25,7 +42,6 @@ class Asked:
     body: Any
     path: Mapping[str, str]
     query: Mapping[str, str]
-    agent: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,27 +9,11 @@ import numpy as np
 
 from tonewise.errors import ModelError, RequestError, RowError
 from tonewise.head import rounded_score, sigmoid, softmax
-from tonewise.serve.dialects.base import Asked, Dialect, Reply, Route
+from tonewise.serve.dialects.base import STATUSES, Asked, Dialect, Reply, Route
 from tonewise.serve.models import Model
 from tonewise.serve.service import Call, Classified, Policy
 from tonewise.tokenizer import Text
 
-STATUSES = {
-    "bad_request": 400,
-    "slow_request": 408,
-    "bad_input": 400,
-    "too_long": 400,
-    "bad_model": 400,
-    "unauthorized": 401,
-    "forbidden": 403,
-    "licence_refused": 403,
-    "not_found": 404,
-    "too_large": 413,
-    "overloaded": 429,
-    "rate_limited": 429,
-    "unavailable": 503,
-    "deadline": 504,
-}
 TASKS = ("text-classification", "feature-extraction", "sentence-similarity")
 
 

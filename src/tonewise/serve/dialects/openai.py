@@ -6,25 +6,9 @@ from typing import Any, Literal
 import msgspec
 
 from tonewise.errors import RequestError
-from tonewise.serve.dialects.base import Asked, Dialect, Reply, Route
+from tonewise.serve.dialects.base import STATUSES, Asked, Dialect, Reply, Route
 from tonewise.tokenizer import Encoding, Text
 
-STATUSES = {
-    "bad_request": 400,
-    "slow_request": 408,
-    "bad_input": 400,
-    "too_long": 400,
-    "bad_model": 400,
-    "unauthorized": 401,
-    "forbidden": 403,
-    "licence_refused": 403,
-    "not_found": 404,
-    "too_large": 413,
-    "overloaded": 429,
-    "rate_limited": 429,
-    "unavailable": 503,
-    "deadline": 504,
-}
 KINDS = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 CODES = {
     "not_found": "model_not_found",

@@ -7,7 +7,7 @@ import msgspec
 
 from tonewise.errors import RequestError, RowError
 from tonewise.head import rounded_score
-from tonewise.serve.dialects.base import Asked, Dialect, Reply, Route
+from tonewise.serve.dialects.base import STATUSES, Asked, Dialect, Reply, Route
 from tonewise.serve.models import Model
 from tonewise.serve.service import Call, Classified, Policy
 from tonewise.sinks.record import record
@@ -15,27 +15,9 @@ from tonewise.source import Example
 from tonewise.store import HeadSpec
 from tonewise.tokenizer import Text
 
-STATUSES = {
-    "bad_request": 400,
-    "bad_config": 400,
-    "slow_request": 408,
-    "bad_input": 422,
-    "too_long": 422,
-    "unauthorized": 401,
-    "forbidden": 403,
-    "not_found": 404,
-    "bad_model": 422,
-    "altered": 422,
-    "hub_failed": 502,
-    "licence_refused": 403,
-    "too_large": 413,
-    "overloaded": 429,
-    "rate_limited": 429,
-    "deadline": 504,
-    "unavailable": 503,
-    "missing_extra": 501,
-    "engine_failed": 500,
-    "out_of_memory": 500,
+DIFFERENT = {
+    **{"bad_config": 400, "bad_input": 422, "too_long": 422, "bad_model": 422, "altered": 422},
+    **{"hub_failed": 502, "missing_extra": 501},
 }
 
 
@@ -49,7 +31,7 @@ def _stages(call: Call) -> list[tuple[str, str]]:
     return [("server-timing", ", ".join(f"{stage};dur={each * 1000:.2f}" for stage, each in took.items()))]
 
 
-OWN = Dialect("tonewise", STATUSES, _told, _stages)
+OWN = Dialect("tonewise", STATUSES | DIFFERENT, _told, _stages)
 
 
 class ClassifyRequest(msgspec.Struct, forbid_unknown_fields=True):

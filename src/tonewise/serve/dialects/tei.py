@@ -7,29 +7,15 @@ import msgspec
 from tonewise import __version__
 from tonewise.errors import InputError, ModelError, RequestError, RowError
 from tonewise.head import rounded_score
-from tonewise.serve.dialects.base import Asked, Dialect, Reply, Route
+from tonewise.serve.dialects.base import STATUSES, Asked, Dialect, Reply, Route
 from tonewise.serve.dialects.huggingface import Element, Sentences, similarities
 from tonewise.serve.models import Model
 from tonewise.serve.service import Call, Classified, Policy
 from tonewise.tokenizer import Encoding, Text
 
-STATUSES = {
-    "bad_request": 400,
-    "slow_request": 408,
-    "bad_input": 422,
-    "too_long": 422,
-    "bad_model": 424,
-    "engine_failed": 424,
-    "out_of_memory": 424,
-    "unauthorized": 401,
-    "forbidden": 403,
-    "licence_refused": 403,
-    "not_found": 404,
-    "too_large": 413,
-    "overloaded": 429,
-    "rate_limited": 429,
-    "unavailable": 503,
-    "deadline": 504,
+DIFFERENT = {
+    **{"bad_input": 422, "too_long": 422},
+    **{"bad_model": 424, "engine_failed": 424, "out_of_memory": 424},
 }
 KINDS = {424: "Backend", 429: "Overloaded", 503: "Unhealthy", 500: "Backend", 504: "Overloaded"}
 
@@ -54,7 +40,7 @@ def _headers(call: Call) -> list[tuple[str, str]]:
     ]
 
 
-TEI = Dialect("tei", STATUSES, _told, _headers)
+TEI = Dialect("tei", STATUSES | DIFFERENT, _told, _headers)
 
 
 class PredictRequest(msgspec.Struct):

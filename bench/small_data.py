@@ -5,7 +5,6 @@ import json
 import statistics
 import subprocess
 import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -63,12 +62,11 @@ def measure(name: str, size: int, draw: int, method: str, work: Path | None) -> 
     fit = {"tonewise": ours, "regression": regression, "setfit": lambda *some: setfit(*some, work=work)}[
         method
     ]
-    found, seconds = fit(learn, held, draw)
+    found = fit(learn, held, draw)
     gold = one_hot(held.ids, len(whole.names))
     figures = {
         "accuracy": round(float(np.mean(found == held.ids)), 4),
         "macro_f1": round(macro_f1(gold, one_hot(found, len(whole.names))), 4),
-        "seconds": round(seconds, 1),
     }
     rows = sorted([*kept(), key | figures], key=lambda row: [str(row[one]).rjust(9) for one in key])
     write(NAME, {"rows": rows, "means": means(rows)})
@@ -96,23 +94,20 @@ def drawn(whole: Labelled, size: int, draw: int) -> Labelled:
     return whole.take(np.array(sorted([*first, *rest[: size - len(first)]]), np.int64))
 
 
-def ours(learn: Labelled, held: Labelled, draw: int) -> tuple[Ids, float]:
+def ours(learn: Labelled, held: Labelled, draw: int) -> Ids:
     """`tonewise train` with its defaults and nothing to validate on; answers in float32."""
     with tempfile.TemporaryDirectory() as scratch:
         output = Path(scratch) / "out"
-        start = time.perf_counter()
         train(learn, output, recipe=Recipe(seed=draw), int8=False)
-        seconds = time.perf_counter() - start
         with Classifier.load(output, engine="onnxruntime", precision="fp32") as classifier:
             answers = classifier.classify(held.texts)
-    return np.array([held.names.index(str(one.label)) for one in answers]), seconds
+    return np.array([held.names.index(str(one.label)) for one in answers])
 
 
-def regression(learn: Labelled, held: Labelled, draw: int) -> tuple[Ids, float]:
+def regression(learn: Labelled, held: Labelled, draw: int) -> Ids:
     """Logistic regression on the base's vectors, its strength by cross-validation."""
     from sklearn.linear_model import LogisticRegressionCV
 
-    start = time.perf_counter()
     with Classifier.load("base", engine="onnxruntime", precision="fp32") as classifier:
         vectors, others = classifier.embed(learn.texts), classifier.embed(held.texts)
     least = np.bincount(learn.ids, minlength=len(learn.names)).min()
@@ -125,10 +120,10 @@ def regression(learn: Labelled, held: Labelled, draw: int) -> tuple[Ids, float]:
         l1_ratios=(0,),
     )
     found = model.fit(vectors, learn.ids).predict(others)
-    return np.asarray(found, np.int64), time.perf_counter() - start
+    return np.asarray(found, np.int64)
 
 
-def setfit(learn: Labelled, held: Labelled, draw: int, *, work: Path | None) -> tuple[Ids, float]:
+def setfit(learn: Labelled, held: Labelled, draw: int, *, work: Path | None) -> Ids:
     """SetFit from the same base, in an environment of its own."""
     from recipes.stored import base_folder
 
@@ -147,7 +142,7 @@ def setfit(learn: Labelled, held: Labelled, draw: int, *, work: Path | None) -> 
             (str(python), str(child)), input=json.dumps(job), stdout=subprocess.PIPE, text=True, check=True
         )
     answer = json.loads(done.stdout.strip().splitlines()[-1])
-    return np.array(answer["ids"]), float(answer["seconds"])
+    return np.array(answer["ids"])
 
 
 def means(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -157,10 +152,7 @@ def means(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         of = {row["draw"]: row for row in rows if _is(row, name, size, method)}
         beside = {row["draw"]: row for row in rows if _is(row, name, size, "regression")}
         gaps = [row["accuracy"] - beside[draw]["accuracy"] for draw, row in of.items() if draw in beside]
-        found = {
-            key: statistics.mean(row[key] for row in of.values())
-            for key in ("accuracy", "macro_f1", "seconds")
-        }
+        found = {key: statistics.mean(row[key] for row in of.values()) for key in ("accuracy", "macro_f1")}
         table.append(
             {
                 "set": name,

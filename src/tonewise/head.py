@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from tonewise.calibration import entropy, margin
 from tonewise.config import WindowPooling
+from tonewise.dense import Dense
 from tonewise.encoder.weights import read_head
 from tonewise.errors import ModelError
 from tonewise.store import Activation, Bundle, HeadSpec, Pooling, ProblemType
@@ -179,8 +180,6 @@ class Head:
         self.name = name
         self.spec = spec
         self.labels = spec.answers
-        self._output = (tensors["output.weight"].T, tensors["output.bias"])
-        self._dense = (tensors["dense.weight"].T, tensors["dense.bias"]) if spec.dense else None
         self._thresholds = np.asarray(spec.thresholds or [0.5] * len(spec.labels), np.float32)
         _check_spec(name, spec)
         for part, tensor in tensors.items():
@@ -193,9 +192,11 @@ class Head:
             raise ModelError(f"head '{name}' has {labels} labels but {len(self._thresholds)} thresholds")
         own = spec.mapping or spec.labels
         self._merged = [np.flatnonzero([label == one for one in own]) for label in self.labels]
-        if self._dense and self._dense[1].shape != (inputs,):
+        if spec.dense and tensors["dense.bias"].shape != (inputs,):
             raise ModelError(f"head '{name}': its dense layer does not fit the {inputs} inputs of its output")
-        self.inputs: int = tensors["dense.weight" if self._dense else "output.weight"].shape[1]
+        self._output = Dense(tensors["output.weight"], tensors["output.bias"])
+        self._dense = Dense(tensors["dense.weight"], tensors["dense.bias"]) if spec.dense else None
+        self.inputs = (self._dense or self._output).inputs
 
     @property
     def is_multi_label(self) -> bool:
@@ -213,10 +214,8 @@ class Head:
         """float32[N, H] → float32[N, L], before temperature. What overflows shows in its value."""
         with np.errstate(over="ignore", invalid="ignore"):
             if self._dense:
-                weight, bias = self._dense
-                states = ACTIVATIONS[self.spec.activation](states @ weight + bias)
-            weight, bias = self._output
-            return states @ weight + bias
+                states = ACTIVATIONS[self.spec.activation](self._dense(states))
+            return self._output(states)
 
     def scores(self, logits: Floats) -> Floats:
         """float32[N, L] → float32[N, L]: softmax, sigmoid or nothing, as `problem_type` says.

@@ -1,6 +1,7 @@
 """Models in one process: opened on demand, shared, swapped under load, within the memory they may have."""
 
 import threading
+import time
 from typing import Any
 
 import pytest
@@ -40,6 +41,16 @@ def test_a_model_that_can_never_fit_is_refused(model: MakeModel) -> None:
         serving(models=(f"moods={model()}/",), max_model_bytes=10),
     ):
         pass
+
+
+def test_a_server_that_cannot_start_leaves_no_thread(model: MakeModel) -> None:
+    before = set(threading.enumerate())
+    with pytest.raises(UnavailableError), serving(models=(f"moods={model()}/",), max_model_bytes=10):
+        pass
+    deadline = time.monotonic() + 10
+    while set(threading.enumerate()) - before and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert set(threading.enumerate()) <= before
 
 
 def test_a_version_is_swapped_without_a_failed_request(model: MakeModel) -> None:

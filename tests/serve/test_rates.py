@@ -166,6 +166,13 @@ def test_the_headers_are_lists_of_the_standard(
         assert max(int(t) for _, _, t in left) >= wait  # never a date before Retry-After's
 
 
+def test_rounding_never_tells_of_more_than_the_limit() -> None:
+    rates, key = Rates(), Key("team", requests_per_minute=1, tokens_per_minute=999_999_941)
+    rates.take(key, 1, 0.0)
+    refused(rates, key, 1, 1.0)
+    assert '"tokens";r=999999941;' in told(rates, key)["ratelimit"]
+
+
 def test_the_hub_client_reads_them() -> None:
     http = pytest.importorskip("huggingface_hub.utils._http")
     if not hasattr(http, "parse_ratelimit_headers"):

@@ -1,6 +1,6 @@
 """The ASGI application: every dialect's routes, what stands beside them, and its beginning and end."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -41,6 +41,7 @@ class App:
         self.config, self.keys, self.log = config, keys, log or Log()
         self.service: Service | None = None
         self._inner: Starlette | None = None
+        self._plain: dict[tuple[str, str], Endpoint] = {}
         self._lifespan = Starlette(lifespan=self._live)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -48,7 +49,8 @@ class App:
         if scope["type"] == "lifespan":
             await self._lifespan(scope, receive, send)
         elif scope["type"] == "http" and self._inner is not None:
-            await self._inner(scope, receive, send)
+            found = self._plain.get((scope["method"], scope["path"]))
+            await (found or self._inner)(scope, receive, send)
         elif scope["type"] == "http":
             await respond(send, Reply({"error": "starting"}, 503), [])
 
@@ -65,17 +67,27 @@ class App:
         config = self.config
         workers = config.engine.streams or choose_threads(config.engine.threads)
         service = Service(config, self.keys, workers)
-        for ref in config.serve.models or (config.run.model,):
-            service.models.add(ref)
-        await service.models.open_all()
+        try:
+            for ref in config.serve.models or (config.run.model,):
+                service.models.add(ref)
+            await service.models.open_all()
+        except BaseException:
+            service.close()
+            raise
         telemetry = Telemetry(service)
-        self._inner = application(service, telemetry, self.log)
+        endpoints = {
+            (route.method, route.path): Endpoint(service, telemetry, self.log, route)
+            for route in routes_of(telemetry)
+        }
+        self._inner = application(endpoints, service, self.log)
+        if not config.serve.cors_origins:  # nothing to be done around an endpoint whose path is plain
+            self._plain = {place: one for place, one in endpoints.items() if "{" not in place[1]}
         self.service = service
         return service
 
 
-def application(service: Service, telemetry: Telemetry, log: Log) -> Starlette:
-    """All routes of a service."""
+def routes_of(telemetry: Telemetry) -> tuple[Route, ...]:
+    """All routes of all dialects."""
 
     async def metrics(_: Asked) -> Reply:
         return Reply(telemetry.page(), media_type=telemetry.media_type)
@@ -89,9 +101,12 @@ def application(service: Service, telemetry: Telemetry, log: Log) -> Starlette:
     )
     routes = (*own, *page_routes(OWN), *ROUTES)
     described = document([route for route in routes if route.document])
-    paths = [
-        Path(route.path, Endpoint(service, telemetry, log, route), methods=[route.method]) for route in routes
-    ]
+    return routes
+
+
+def application(endpoints: Mapping[tuple[str, str], Endpoint], service: Service, log: Log) -> Starlette:
+    """Finds the endpoint of a path that has parts, and says of other paths that there is nothing."""
+    paths = [Path(path, endpoint, methods=[method]) for (method, path), endpoint in endpoints.items()]
     origins = service.config.serve.cors_origins
     cors = Middleware(
         CORSMiddleware,

@@ -15,6 +15,8 @@ class Cost:
 
     def __init__(self) -> None:
         self._weight = self._x = self._y = self._xx = self._xy = 0.0
+        self.line = FIRST_PER_TOKEN, 0.0
+        """`a`, seconds a token, and `b`, seconds a batch; neither is ever negative."""
 
     @property
     def known(self) -> bool:
@@ -28,12 +30,14 @@ class Cost:
         self._y = self._y * FORGET + seconds
         self._xx = self._xx * FORGET + tokens * tokens
         self._xy = self._xy * FORGET + tokens * seconds
+        self.line = self._fitted()
 
-    @property
-    def line(self) -> tuple[float, float]:
-        """`a`, seconds a token, and `b`, seconds a batch; neither is ever negative."""
-        if not self.known:
-            return FIRST_PER_TOKEN, 0.0
+    def seconds(self, tokens: int, batches: float = 1.0) -> float:
+        """What so many tokens will take, in so many batches."""
+        per_token, per_batch = self.line
+        return per_token * tokens + per_batch * batches
+
+    def _fitted(self) -> tuple[float, float]:
         mean_x, mean_y = self._x / self._weight, self._y / self._weight
         spread = self._xx / self._weight - mean_x**2
         if spread <= 1e-3 * mean_x**2:
@@ -42,8 +46,3 @@ class Cost:
             slope = (self._xy / self._weight - mean_x * mean_y) / spread
         slope = min(max(slope, 0.0), mean_y / max(mean_x, 1.0))
         return slope, max(mean_y - slope * mean_x, 0.0)
-
-    def seconds(self, tokens: int, batches: float = 1.0) -> float:
-        """What so many tokens will take, in so many batches."""
-        per_token, per_batch = self.line
-        return per_token * tokens + per_batch * batches

@@ -24,6 +24,11 @@ class _Bucket:
         grown = (now - self.filled) * self.most / WINDOW_SECONDS
         self.held, self.filled = min(float(self.most), self.held + grown), now
 
+    @property
+    def left(self) -> int:
+        """What it holds, in whole ones."""
+        return min(self.most, max(0, int(self.held + CRUMB * self.most)))
+
     def seconds_until(self, amount: float) -> int:
         """Whole seconds until it holds so much, or all that it can."""
         lacking = min(amount, self.most) * (1 - CRUMB) - self.held
@@ -63,10 +68,7 @@ class Rates:
         buckets = sorted(self._buckets.get(key.name, ()), key=lambda one: one.held / one.most)
         if not buckets:
             return []
-        left = ", ".join(
-            f'"{one.kind}";r={max(0, int(one.held + CRUMB * one.most))};t={one.seconds_until(one.most)}'
-            for one in buckets
-        )
+        left = ", ".join(f'"{one.kind}";r={one.left};t={one.seconds_until(one.most)}' for one in buckets)
         policy = ", ".join(f'"{one.kind}";q={one.most};w={WINDOW_SECONDS}' for one in buckets)
         return [("ratelimit", left), ("ratelimit-policy", policy)]
 

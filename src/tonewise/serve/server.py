@@ -29,12 +29,38 @@ KEEP_ALIVE_SECONDS = 75
 Tell = Callable[[str], None]
 
 
+class _Joined:
+    """A transport whose writes of one turn of the loop are one: head and body of an answer in one packet."""
+
+    def __init__(self, transport: Any, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport, self._loop = transport, loop
+        self._parts: list[bytes] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        if not self._parts:
+            self._loop.call_soon(self._flush)
+        self._parts.append(data)
+
+    def close(self) -> None:
+        self._flush()
+        self._transport.close()
+
+    def _flush(self) -> None:
+        if self._parts:
+            whole = b"".join(self._parts)
+            self._parts.clear()
+            self._transport.write(whole)
+
+
 class Protocol(HttpToolsProtocol):
     """uvicorn's, with limits to headers: how many, how long, how slow."""
 
     def connection_made(self, transport: Any) -> None:
         """A connection that never sends a request is closed."""
-        super().connection_made(transport)
+        super().connection_made(_Joined(transport, self.loop))  # type: ignore[arg-type]
         self._header_bytes = 0
         self._late: asyncio.TimerHandle | None = None
         self._expect()
@@ -163,6 +189,7 @@ async def run(
             log_config=None,
             access_log=False,
             server_header=False,
+            proxy_headers=False,
             timeout_keep_alive=KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=max(1, round(serve.grace_seconds)),
         ),

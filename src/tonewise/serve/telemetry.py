@@ -52,6 +52,8 @@ class Telemetry:
         self.registry.register(self)
         service.scheduler.batches = self._batch
         self._routes: dict[tuple[str, int], Any] = {}
+        self._models: dict[str, Any] = {}
+        self._stages: dict[str, Any] = {}
 
     def request(self, call: Call, status: int, seconds: float) -> None:
         """One request was answered."""
@@ -63,10 +65,15 @@ class Telemetry:
         made[0].inc()
         made[1].observe(seconds)
         for stage, took in call.times.items():
-            self.stages.labels(stage).observe(took)
+            if (histogram := self._stages.get(stage)) is None:
+                histogram = self._stages[stage] = self.stages.labels(stage)
+            histogram.observe(took)
         if call.model is not None and call.texts:
-            self.texts.labels(call.model.name).inc(call.texts)
-            self.tokens.labels(call.model.name).inc(call.tokens)
+            name = call.model.name
+            if (of := self._models.get(name)) is None:
+                of = self._models[name] = self.texts.labels(name), self.tokens.labels(name)
+            of[0].inc(call.texts)
+            of[1].inc(call.tokens)
 
     def page(self) -> bytes:
         """The text that Prometheus reads."""

@@ -5,7 +5,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 WORK := .make
 
-.PHONY: help demo test contracts check format docs bench peers clean
+.PHONY: help demo test contracts soak check format docs bench peers clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -23,6 +23,10 @@ test: $(WORK)/dev ## run the whole test suite
 
 contracts: $(WORK)/dev ## run the clients that people have against the server (installs each in an environment of its own)
 	$(BIN)/python -m pytest tests/contracts
+
+soak: $(WORK)/dev ## the full trials of the server: overload, soak, 2,000 fuzz cases (needs TONEWISE_DATA; 15 minutes)
+	$(BIN)/python -m bench.endurance
+	TONEWISE_FUZZ_CASES=2000 $(BIN)/python -m pytest tests/serve/fuzz
 
 check: $(WORK)/dev ## format, lint, types, import contract, docs
 	$(BIN)/ruff format --check .

@@ -195,22 +195,23 @@ class RunConfig:
 class ServeConfig:
     """How models are served over HTTP.
 
-    host              address to listen on; any but the loopback's needs keys
-    port              to listen on; 0 takes a free one
-    models            refs to serve, or NAME=REF; the first answers where none is named; default: model
-    keys              file of the keys that `tonewise key` makes; default: whoever reaches the port may ask
-    without_keys      listen beyond the loopback although there are no keys
-    max_queue_tokens  admitted and not yet answered, at four bytes of a request each; beyond, 429
-    max_body_bytes    of a request; beyond, 413
-    max_texts         of a request; beyond, too_many_status
-    too_many_status   422, or 413 for old clients of TEI
-    timeout_seconds   for an answer, from the first byte; a caller may ask for less
-    hang_seconds      for one batch; after that the engine is given up and opened anew
-    grace_seconds     to finish what is in hand when told to stop
-    max_model_bytes   of all loaded models; the one unused longest goes first; default: no limit
-    cache_bytes       of answers kept to be given again; 0 keeps none
-    cors_origins      pages of other origins that may ask; `*` for all
-    log_texts         write texts to the log of requests
+    host               address to listen on; any but the loopback's needs keys
+    port               to listen on; 0 takes a free one
+    models             refs to serve, or NAME=REF; the first answers where none is named; default: model
+    keys               file of the keys that `tonewise key` makes; default: whoever reaches the port may ask
+    without_keys       listen beyond the loopback although there are no keys
+    max_queue_tokens   admitted and not yet answered, at four bytes of a request each; beyond, 429
+    max_queue_seconds  of work that waits while more is asked for than can be computed; beyond, 429
+    max_body_bytes     of a request; beyond, 413
+    max_texts          of a request; beyond, too_many_status
+    too_many_status    422, or 413 for old clients of TEI
+    timeout_seconds    for an answer, from the first byte; a caller may ask for less
+    hang_seconds       for one batch; after that the engine is given up and opened anew
+    grace_seconds      to finish what is in hand when told to stop
+    max_model_bytes    of all loaded models; the one unused longest goes first; default: no limit
+    cache_bytes        of answers kept to be given again; 0 keeps none
+    cors_origins       pages of other origins that may ask; `*` for all
+    log_texts          write texts to the log of requests
     """
 
     host: str = "127.0.0.1"
@@ -219,6 +220,7 @@ class ServeConfig:
     keys: str | None = None
     without_keys: bool = False
     max_queue_tokens: int = 65_536
+    max_queue_seconds: float = 1.0
     max_body_bytes: int = 2_000_000
     max_texts: int = 1_024
     too_many_status: int = 422
@@ -235,7 +237,7 @@ class ServeConfig:
         for name in ("max_queue_tokens", "max_body_bytes", "max_texts"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; the least is 1")
-        for name in ("timeout_seconds", "hang_seconds", "grace_seconds"):
+        for name in ("max_queue_seconds", "timeout_seconds", "hang_seconds", "grace_seconds"):
             if not 0 < getattr(self, name) <= 86_400:
                 raise ConfigError(f"{name} is {getattr(self, name)}; wanted: above 0 and at most 86,400")
         if not 0 <= self.port <= 65_535:

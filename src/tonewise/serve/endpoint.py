@@ -69,8 +69,7 @@ class Endpoint:
         except Exception as error:
             reply = self._problem(error, call)
         finally:
-            if call.place is not None:
-                call.place.leave()
+            self._service.leave(call)
         await respond(send, reply, self._headers(call))
         self._done(scope, call, reply.status)
 
@@ -127,7 +126,7 @@ class Endpoint:
             return
         service, tokens = self._service, estimated_tokens(length)
         try:
-            call.place = service.admission.enter(tokens, call.key.name)
+            service.admit(call, tokens)
         except OverloadedError as error:
             self._telemetry.refused.labels("queue").inc()
             raise service.scheduler.overloaded(str(error)) from None

@@ -83,6 +83,10 @@ class Scheduler:
         """About how long all that waits will keep the workers busy."""
         return (self.waiting.seconds_ahead() + self._seconds_in_hand()) / max(self.size, 1)
 
+    def seconds_before(self, key: str) -> float:
+        """About how long what would be computed before a request of this key keeps the workers busy."""
+        return (self.waiting.seconds_ahead(key) + self._seconds_in_hand()) / max(self.size, 1)
+
     def overloaded(self, told: str) -> OverloadedError:
         """The refusal, with when to come back."""
         later = max(1, math.ceil(self.seconds_ahead()))

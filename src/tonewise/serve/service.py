@@ -16,6 +16,7 @@ from tonewise.errors import (
     EngineError,
     InputError,
     ModelError,
+    OverloadedError,
     RequestError,
     RowError,
     TooLargeError,
@@ -23,6 +24,7 @@ from tonewise.errors import (
 from tonewise.head import Prediction
 from tonewise.serve.admission import Admission, Place
 from tonewise.serve.cache import Answer, Cache
+from tonewise.serve.demand import OVERLOAD, Demand
 from tonewise.serve.keys import ANYONE, Key, Keys
 from tonewise.serve.models import Kind, Model, Models, Opened
 from tonewise.serve.rates import Rates
@@ -49,6 +51,7 @@ class Call:
     said       the texts, where the log wants them
     times      seconds of each stage: tokenize, queue, compute
     place      what it holds of the house's tokens
+    work       seconds of a worker that its texts cost
     """
 
     id: str
@@ -58,6 +61,7 @@ class Call:
     key: Key = ANYONE
     use_cache: bool = True
     place: Place | None = None
+    work: float = 0.0
     model: Model | None = None
     texts: int = 0
     tokens: int = 0
@@ -88,7 +92,7 @@ class Service:
         self.config, self.keys = config, keys
         self.scheduler = Scheduler(workers, config.serve.hang_seconds, self._hung)
         self.models = Models(config, self.scheduler, workers, self._retired)
-        self.admission = Admission(config.serve.max_queue_tokens)
+        self.admission, self.demand = Admission(config.serve.max_queue_tokens), Demand()
         self.cache = Cache(config.serve.cache_bytes)
         self.rates = Rates()
         self.hangs = 0
@@ -96,6 +100,27 @@ class Service:
         self.mending: asyncio.Task[None] | None = None
         self.mended: Opened | None = None
         self.broken: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+    def admit(self, call: Call, tokens: int) -> None:
+        """Let a request in, of so many tokens as estimated from its bytes. Raises OverloadedError.
+
+        The rule is Admission's; and while more is asked for than can be computed, nobody is let in who
+        would wait for longer than `max_queue_seconds`.
+        """
+        self.demand.ask(tokens)
+        most = self.config.serve.max_queue_seconds
+        if self.demand.load(self.scheduler.size) > OVERLOAD:
+            ahead = self.scheduler.seconds_before(call.key.name)
+            if ahead > most:
+                told = f"{ahead:.1f} s of work wait, and under overload {most:g} s are the most"
+                raise OverloadedError(told)
+        call.place = self.admission.enter(tokens, call.key.name)
+
+    def leave(self, call: Call) -> None:
+        """A request is over, however it ended."""
+        if call.place is not None:
+            self.demand.answered(call.place.tokens, call.work)
+            call.place.leave()
 
     async def answers(
         self,
@@ -262,6 +287,8 @@ class Service:
         values, queued = await self.scheduler.answer(
             opened.lanes[kind], good, key=call.key.name, seconds=call.seconds_left
         )
+        tokens = sum(one.n_tokens for one in good)
+        call.work += opened.lanes[kind].cost.seconds(tokens, tokens / opened.lanes[kind].budget)
         call.times["queue"] = call.times.get("queue", 0.0) + queued
         call.times["compute"] = call.times.get("compute", 0.0) + time.monotonic() - begun - queued
         rest = iter(zip(good, values, strict=True))

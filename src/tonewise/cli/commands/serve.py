@@ -18,6 +18,7 @@ engine_options = options(
 )
 limit_options = options(
     click.option("--max-queue-tokens", type=int, metavar="N", help="Let in at once; beyond, 429."),
+    click.option("--max-queue-seconds", type=float, metavar="S", help="Of work that waits under overload."),
     click.option("--max-body-bytes", type=int, metavar="N", help="Of a request.  [default: 2000000]"),
     click.option("--max-texts", type=int, metavar="N", help="Of a request.  [default: 1024]"),
     click.option("--max-model-bytes", type=int, metavar="N", help="Of all models in memory."),

@@ -11,20 +11,24 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from bench.http_parts import CONNECTIONS, processor_seconds
 from bench.measure import TONEWISE, data, texts_of, write
+from tonewise import Classifier
 
 SECONDS = 10
 BODIES = 1_000
 LARGE = 32
 IDLE = 300
 ROUNDS = 3
+PAUSE_SECONDS = 0.01
+"""Between texts, so that whoever is asked is idle."""
 
 BULK = """
 import json, sys, time
@@ -41,20 +45,6 @@ with Classifier.load("emotion", streams=int(sys.argv[1])) as classifier:
     engine = time.process_time() - spent
     print(json.dumps({"texts_a_second": len(texts) / seconds, "engine_seconds_a_text": engine / len(texts)}))
 """
-ALONE = """
-import json, statistics, sys, time
-from tonewise import Classifier
-texts = json.load(sys.stdin)
-with Classifier.load("emotion", streams=int(sys.argv[1])) as classifier:
-    classifier.warm()
-    times = []
-    for text in texts:
-        begun = time.perf_counter()
-        classifier.classify(text)
-        times.append(time.perf_counter() - begun)
-        time.sleep(0.01)
-    print(json.dumps(statistics.median(times)))
-"""
 
 
 def main() -> None:
@@ -70,9 +60,9 @@ def main() -> None:
 
 def measured(texts: Sequence[str], seconds: int) -> dict[str, float]:
     """One round: the library, then the server."""
-    bulk, alone = ours(BULK, texts), ours(ALONE, texts[:IDLE])
+    bulk = in_bulk(texts)
     with serving() as (process, url):
-        idle = statistics.median(one_at_a_time(url, texts[:IDLE]))
+        idle, alone = one_at_a_time(url, texts[:IDLE])
         single = loaded(process.pid, url, [{"inputs": text} for text in texts], seconds)
         bodies = [{"inputs": list(texts[i : i + LARGE])} for i in range(0, len(texts) - LARGE, LARGE)]
         large = loaded(process.pid, url, bodies, seconds)
@@ -92,10 +82,10 @@ def measured(texts: Sequence[str], seconds: int) -> dict[str, float]:
     }
 
 
-def ours(program: str, texts: Sequence[str]) -> Any:
-    """What a program of the library tells."""
+def in_bulk(texts: Sequence[str]) -> Any:
+    """What a program of the library does with all of them at once."""
     done = subprocess.run(
-        (sys.executable, "-c", program, "2"),
+        (sys.executable, "-c", BULK, "2"),
         input=json.dumps(list(texts)),
         capture_output=True,
         text=True,
@@ -121,14 +111,18 @@ def serving(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
             process.send_signal(signal.SIGTERM)
 
 
-def one_at_a_time(url: str, texts: Sequence[str]) -> list[float]:
-    """Seconds of each request, asked with a pause, so that the server is idle.
+def one_at_a_time(url: str, texts: Sequence[str]) -> tuple[float, float]:
+    """Median seconds of a text, of the idle server and of the library in this process, asked in turns.
 
     Over a bare socket: a client's own work, 1.5 ms of urllib3's here, is not the server's latency.
     """
-    place, found = urlsplit(url), []
-    with socket.create_connection((place.hostname, place.port)) as line:
+    place, served, own = urlsplit(url), [], []
+    with (
+        socket.create_connection((place.hostname, place.port)) as line,
+        Classifier.load("emotion", streams=2) as classifier,
+    ):
         line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        classifier.warm()
         for text in texts:
             body = json.dumps({"inputs": text}).encode()
             head = f"POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: {len(body)}\r\n"
@@ -136,11 +130,15 @@ def one_at_a_time(url: str, texts: Sequence[str]) -> list[float]:
             begun = time.perf_counter()
             line.sendall(request)
             answer = line.recv(65_536)
-            found.append(time.perf_counter() - begun)
+            served.append(time.perf_counter() - begun)
             if not answer.startswith(b"HTTP/1.1 200") or not answer.endswith(b"]]"):
                 sys.exit(f"not a whole answer: {answer!r}")
-            time.sleep(0.01)
-    return found
+            time.sleep(PAUSE_SECONDS)
+            begun = time.perf_counter()
+            classifier.classify(text)
+            own.append(time.perf_counter() - begun)
+            time.sleep(PAUSE_SECONDS)
+    return statistics.median(served), statistics.median(own)
 
 
 def loaded(pid: int, url: str, bodies: Sequence[Any], seconds: int) -> dict[str, float]:
@@ -148,45 +146,68 @@ def loaded(pid: int, url: str, bodies: Sequence[Any], seconds: int) -> dict[str,
 
     `loop` is the part of the thread that does all but batches: HTTP, tokenizing, queueing, replies.
     """
+    before, loop = processor_seconds(pid), processor_seconds(pid, pid)
+    found = asked(url, bodies, seconds)
+    spent, loop = processor_seconds(pid) - before, processor_seconds(pid, pid) - loop
+    if found.refused or found.failed:
+        sys.exit(found.told)
+    return {
+        "rate": found.rate,
+        "processor": spent / found.count,
+        "loop": loop / found.count,
+        "p50": latency(found.told, "50%"),
+        "p99": latency(found.told, "99%"),
+    }
+
+
+@dataclass(frozen=True)
+class Load:
+    """What came of a load.
+
+    told     by wrk, all of it
+    count    of the answers
+    rate     of them, a second
+    refused  answers that were not 2xx
+    failed   requests without an answer in time: connect, read, write, timeout
+    """
+
+    told: str
+    count: int
+    rate: float
+    refused: int
+    failed: Mapping[str, int]
+
+
+def asked(url: str, bodies: Sequence[Any], seconds: int, path: str = "/", timeout: int = 30) -> Load:
+    """Ask with wrk, over all its connections, one body after the other."""
     with tempfile.TemporaryDirectory() as scratch:
         script = Path(scratch) / "bodies.lua"
-        told = ",\n".join(lua(json.dumps(body)) for body in bodies)
+        texts = ",\n".join(lua(json.dumps(body)) for body in bodies)
         script.write_text(
-            f"local bodies = {{{told}}}\nlocal at = 0\n"
+            f"local bodies = {{{texts}}}\nlocal at = 0\n"
             "local headers = {['content-type'] = 'application/json'}\n"
             "request = function() at = at % #bodies + 1\n"
-            "  return wrk.format('POST', '/', headers, bodies[at]) end\n"
+            f"  return wrk.format('POST', '{path}', headers, bodies[at]) end\n"
         )
-        before, loop = processor_seconds(pid), processor_seconds(pid, pid)
+        load = ("-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--timeout", f"{timeout}s")
         done = subprocess.run(
-            (
-                "wrk",
-                "-t1",
-                f"-c{CONNECTIONS}",
-                f"-d{seconds}s",
-                "--latency",
-                "--timeout",
-                "30s",
-                "-s",
-                script,
-                url,
-            ),
-            capture_output=True,
-            text=True,
-            check=True,
+            ("wrk", *load, "--latency", "-s", script, url), capture_output=True, text=True, check=True
         )
-        spent, loop = processor_seconds(pid) - before, processor_seconds(pid, pid) - loop
-    if "Non-2xx" in done.stdout or "Socket errors" in done.stdout:
-        sys.exit(done.stdout)
-    count = int(re.search(r"(\d+) requests in", done.stdout)[1])  # type: ignore[index]
-    rate = float(re.search(r"Requests/sec:\s+([\d.]+)", done.stdout)[1])  # type: ignore[index]
-    return {
-        "rate": rate,
-        "processor": spent / count,
-        "loop": loop / count,
-        "p50": latency(done.stdout, "50%"),
-        "p99": latency(done.stdout, "99%"),
-    }
+    return told_by(done.stdout)
+
+
+def told_by(told: str) -> Load:
+    """What wrk printed, read."""
+    refused = re.search(r"Non-2xx or 3xx responses: (\d+)", told)
+    failed = re.search(r"Socket errors: (.*)", told)
+    counts = re.findall(r"(\w+) (\d+)", failed[1]) if failed else ()
+    return Load(
+        told,
+        int(re.search(r"(\d+) requests in", told)[1]),  # type: ignore[index]
+        float(re.search(r"Requests/sec:\s+([\d.]+)", told)[1]),  # type: ignore[index]
+        int(refused[1]) if refused else 0,
+        {name: int(count) for name, count in counts},
+    )
 
 
 def latency(told: str, which: str) -> float:

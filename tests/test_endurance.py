@@ -1,5 +1,6 @@
 """The trials of the server, short: a storm is refused with 429 alone; nothing is lost, wrong or leaking."""
 
+import asyncio
 import os
 import random
 from collections.abc import Iterator
@@ -7,7 +8,7 @@ from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 from bench.endurance import missed
-from bench.load.generator import _wrong
+from bench.load.generator import Generator, Job, _wrong
 from bench.load.trials import Requests, Server, overload, requests, soak
 from bench.serve import serving
 
@@ -61,6 +62,26 @@ def test_an_answer_to_another_text_is_found_out() -> None:
     assert _wrong(right[::-1], wanted, 1e-3) == 2
     assert _wrong(right[:1], wanted, 1e-3) == 2
     assert _wrong([right[0], [{"label": "anger", "score": 0.605}]], wanted, 1e-3) == 1
+
+
+def test_a_connection_that_was_closed_while_it_idled_is_not_used_again() -> None:
+    async def answer_once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"}")
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n[]")
+        writer.close()
+
+    async def ask_twice() -> list[int]:
+        server = await asyncio.start_server(answer_once, "127.0.0.1", 0)
+        async with server:
+            generator = Generator(Job(server.sockets[0].getsockname()[1], ["{}"], []))
+            for _ in range(2):
+                await generator._ask(0, 0.0)
+                await asyncio.sleep(0.1)
+            generator._running = set()
+            await generator._settle()
+        return [one.status for one in generator.found]
+
+    assert asyncio.run(ask_twice()) == [200, 200]
 
 
 def test_what_is_beyond_its_bound_is_told() -> None:

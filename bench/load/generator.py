@@ -121,8 +121,7 @@ class Generator:
         self.found.append(Asked(body, due, sent, done, status, wrong, told))
 
     async def _exchange(self, request: bytes) -> tuple[int, bytes]:
-        line = self._idle.pop() if self._idle else await asyncio.open_connection("127.0.0.1", self.job.port)
-        reader, writer = line
+        line = reader, writer = await self._line()
         try:
             writer.write(request)
             head = (await reader.readuntil(b"\r\n\r\n")).lower()
@@ -136,6 +135,15 @@ class Generator:
         else:
             self._idle.append(line)
         return status, answer
+
+    async def _line(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """A kept connection, or a new one. Those that the server closed while they idled are no loss."""
+        while self._idle:
+            reader, writer = self._idle.pop()
+            if not reader.at_eof():
+                return reader, writer
+            writer.close()
+        return await asyncio.open_connection("127.0.0.1", self.job.port)
 
     def _now(self) -> float:
         return time.perf_counter() - self._begun

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tonewise.errors import OverloadedError
-from tonewise.serve.admission import RETURN_SECONDS, Admission, Place, estimated_tokens
+from tonewise.serve.admission import CALM_SECONDS, RETURN_SECONDS, Admission, Place, estimated_tokens
 
 
 class Clock:
@@ -87,7 +87,7 @@ def test_one_request_of_a_key_is_let_in_whatever_its_share() -> None:
 
 def test_a_key_that_found_the_house_full_has_its_share_kept() -> None:
     clock = Clock()
-    house = Admission(100, clock)
+    house = Admission(100, clock=clock)
     places = [house.enter(10, "hog") for _ in range(10)]
     with pytest.raises(OverloadedError):
         house.enter(10, "late")
@@ -105,7 +105,7 @@ def test_a_key_that_found_the_house_full_has_its_share_kept() -> None:
 
 def test_a_key_that_does_not_come_back_has_no_share_for_ever() -> None:
     clock = Clock()
-    house = Admission(100, clock)
+    house = Admission(100, clock=clock)
     places = [house.enter(10, "a") for _ in range(10)]
     with pytest.raises(OverloadedError):
         house.enter(10, "gone")
@@ -146,3 +146,37 @@ def test_the_house_is_never_fuller_than_told_and_empties(steps: list[tuple[str, 
         place.leave()
     assert house.tokens == 0
     assert not house._of
+
+
+def test_from_its_first_refusal_on_a_key_waits_for_little_work_until_it_calms() -> None:
+    clock, ahead = Clock(), {"a": 5.0, "b": 5.0}
+    house = Admission(100, 1.0, ahead.__getitem__, clock)
+    places = [house.enter(50, "a") for _ in range(2)]  # five seconds of work, and yet nobody is refused
+    with pytest.raises(OverloadedError, match="100 tokens wait"):
+        house.enter(1, "a")
+    for place in places:
+        place.leave()
+    with pytest.raises(OverloadedError, match=r"5.0 s of work wait, and in a storm 1 s are the most"):
+        house.enter(1, "a")
+    ahead["a"] = 1.0
+    house.enter(1, "a").leave()
+    ahead["a"] = 5.0
+    house.enter(1, "b").leave()  # another key's storm is none of its own
+    clock.now += CALM_SECONDS - 0.1
+    with pytest.raises(OverloadedError):
+        house.enter(1, "a")
+    clock.now += CALM_SECONDS
+    house.enter(1, "a").leave()
+    assert house.tokens == 0
+
+
+def test_callers_who_ask_again_at_once_are_let_in_as_soon_as_little_waits() -> None:
+    clock, waiting = Clock(), [0.0]
+    house = Admission(100, 1.0, lambda key: waiting[0], clock)
+    house.enter(100, "a")
+    for _ in range(1_000):
+        clock.now += 0.001
+        with pytest.raises(OverloadedError):
+            house.enter(10, "a")
+    house.tokens = 0  # it is done with what was there
+    house.enter(10, "a")

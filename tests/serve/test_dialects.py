@@ -178,6 +178,7 @@ def test_too_many_texts_are_422_or_what_old_clients_look_for(server: Running, mo
     with serving(models=(f"moods={model()}/",), max_texts=2, too_many_status=413) as running:
         assert running.ask("/predict", {"inputs": [["a"]] * 3})[0] == 413
         assert running.ask("/predict", {"inputs": [["a"]] * 2})[0] == 200
+        assert running.ask("/tokenize", {"inputs": ["a"] * 3})[0] == 413
 
 
 def test_tei_embeds_compares_and_tokenizes(server: Running, classifier: Classifier) -> None:

@@ -215,6 +215,12 @@ def test_without_being_told_so_no_other_origin_is_named(server: Running) -> None
     assert "access-control-allow-origin" not in headers
 
 
+def test_a_method_that_is_not_for_a_path_is_told_those_that_are(server: Running) -> None:
+    found = server.pool.request("PUT", server.url + "/")
+    assert found.status == 405
+    assert {one.strip() for one in found.headers["allow"].split(",")} == {"GET", "HEAD", "POST"}
+
+
 def test_one_poisonous_text_has_its_error_and_the_others_their_answers(model: MakeModel) -> None:
     with serving(models=(f"moods={model()}/",), cache_bytes=0) as running:
         lane = running.service.models.default.opened.lanes["classify"]  # type: ignore[union-attr]

@@ -117,3 +117,24 @@ def test_a_name_is_given_once(model: MakeModel) -> None:
         serving(models=(f"a={model()}/", f"a={model()}/")),
     ):
         pass
+
+
+def test_it_is_ready_while_the_default_model_made_room_for_another(
+    model: MakeModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tonewise.serve.models.resident_bytes", lambda: 0)  # what tests hold is not theirs
+    first, second = model(), model("bert")
+    most = weights(first) + weights(second) - 1
+    with serving(models=(f"first={first}/", f"second={second}/"), max_model_bytes=most) as running:
+        assert running.ask("/classify", TEXT | {"model": "second"})[0] == 200
+        assert running.service.models.default.opened is None
+        assert running.ask("/ready")[0] == 200
+        running.ask("/v1/models/second/unload", {})
+        assert running.ask("/ready")[0] == 503
+
+
+def test_an_id_names_the_model_that_is_swapped(model: MakeModel) -> None:
+    with serving(models=(f"moods={model()}/",)) as running:
+        status, told, _ = running.ask("/v1/models/tonewise/moods/load", {"ref": f"{model('bert')}/"})
+        assert (status, told["name"]) == (200, "moods")
+        assert len(running.service.models) == 1

@@ -1,5 +1,6 @@
 """The one admission rule: so many tokens in the house, estimated from bytes before anything is read."""
 
+import math
 import time
 from collections.abc import Callable
 
@@ -7,6 +8,8 @@ from tonewise.errors import OverloadedError
 
 BYTES_PER_TOKEN = 4
 """Of a request's body. English text has about five, JSON around it makes them fewer; nothing is tokenized."""
+CALM_SECONDS = 5.0
+"""Without a refusal: then a storm is over."""
 RETURN_SECONDS = 30.0
 """So long a key that found the house full is expected back, and its share kept."""
 
@@ -23,32 +26,58 @@ class Admission:
     house is empty; and where several keys want in, when its key's own would exceed its even share while
     the house would be more than half full, unless it is that key's only request. Those want in that are
     in the house, and for RETURN_SECONDS those that were refused. What is refused is told when to come again.
+
+    From its first refusal on a key is in a storm, until it was not refused for CALM_SECONDS: then a request
+    is refused too when more than `seconds` of work come before it. Callers who wait for their answers fill
+    the house and no more; of those who do not wait, none should wait for long in vain.
     """
 
-    def __init__(self, most: int, clock: Callable[[], float] = time.monotonic) -> None:
-        self.most = most
+    def __init__(
+        self,
+        most: int,
+        seconds: float = 1.0,
+        ahead: Callable[[str], float] = lambda key: 0.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`ahead` tells, for a key, how many seconds of work come before a request that it makes now."""
+        self.most, self.seconds, self._ahead = most, seconds, ahead
         self.tokens = 0
         self._clock = clock
         self._of: dict[str, int] = {}
         self._refused: dict[str, float] = {}
+        self._storms: dict[str, float] = {}
 
     def enter(self, tokens: int, key: str) -> "Place":
         """Let in so many tokens of a key. Raises OverloadedError."""
-        whole, had = self.tokens + tokens, self._of.get(key, 0)
-        if whole > self.most // 2:
-            now = self._clock()
-            share = self.most // self._keys(key, now)
-            told = None
-            if self.tokens and whole > self.most:
-                told = f"{self.tokens} tokens wait, and {self.most} are the most"
-            elif had and had + tokens > share:
-                told = f"{had} tokens of this key wait, and its share is {share}"
-            if told is not None:
-                self._refused[key] = now
-                raise OverloadedError(told)
+        now = self._clock()
+        if (told := self._fault(tokens, key, now)) is not None:
+            self._refused[key] = now
+            self.refused(key)
+            raise OverloadedError(told)
         self._refused.pop(key, None)
         self._add(key, tokens)
         return Place(self, key, tokens)
+
+    def refused(self, key: str) -> None:
+        """A request of a key was turned away, here or because its answer would have come too late."""
+        now = self._clock()
+        self._storms = {name: at for name, at in self._storms.items() if now - at < CALM_SECONDS}
+        self._storms[key] = now
+
+    def _fault(self, tokens: int, key: str, now: float) -> str | None:
+        """Why so many tokens may not come in."""
+        in_storm = now - self._storms.get(key, -math.inf) < CALM_SECONDS
+        if in_storm and (ahead := self._ahead(key)) > self.seconds:
+            return f"{ahead:.1f} s of work wait, and in a storm {self.seconds:g} s are the most"
+        whole, had = self.tokens + tokens, self._of.get(key, 0)
+        if whole <= self.most // 2:
+            return None
+        share = self.most // self._keys(key, now)
+        if self.tokens and whole > self.most:
+            return f"{self.tokens} tokens wait, and {self.most} are the most"
+        if had and had + tokens > share:
+            return f"{had} tokens of this key wait, and its share is {share}"
+        return None
 
     def _keys(self, key: str, now: float) -> int:
         """How many want in."""

@@ -104,9 +104,24 @@ def routes_of(telemetry: Telemetry) -> tuple[Route, ...]:
     return routes
 
 
+class _ByMethod:
+    """The endpoints of one path, so that a refusal names all of its methods."""
+
+    def __init__(self, endpoints: Mapping[str, Endpoint]) -> None:
+        self._endpoints = endpoints
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer by the method; HEAD is asked of whatever answers GET."""
+        method = "GET" if scope["method"] == "HEAD" else scope["method"]
+        await self._endpoints[method](scope, receive, send)
+
+
 def application(endpoints: Mapping[tuple[str, str], Endpoint], service: Service, log: Log) -> Starlette:
     """Finds the endpoint of a path that has parts, and says of other paths that there is nothing."""
-    paths = [Path(path, endpoint, methods=[method]) for (method, path), endpoint in endpoints.items()]
+    by_path: dict[str, dict[str, Endpoint]] = {}
+    for (method, path), endpoint in endpoints.items():
+        by_path.setdefault(path, {})[method] = endpoint
+    paths = [Path(path, _ByMethod(of), methods=list(of)) for path, of in by_path.items()]
     origins = service.config.serve.cors_origins
     cors = Middleware(
         CORSMiddleware,

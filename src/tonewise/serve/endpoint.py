@@ -16,6 +16,7 @@ from tonewise.errors import (
     DeadlineError,
     ForbiddenError,
     OverloadedError,
+    RateLimitedError,
     RequestError,
     SlowRequestError,
     TonewiseError,
@@ -54,6 +55,7 @@ class Endpoint:
     def __init__(self, service: Service, telemetry: Telemetry, log: Log, route: Route) -> None:
         self._service, self._telemetry, self._log, self._route = service, telemetry, log, route
         self._decode = msgspec.json.Decoder(route.asks).decode if route.asks is not None else None
+        self._shown = route.path.replace(":path", "")
         self._for_loopback = config_is_private(service)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -69,7 +71,8 @@ class Endpoint:
         except Exception as error:
             reply = self._problem(error, call)
         finally:
-            self._service.leave(call)
+            if call.place is not None:
+                call.place.leave()
         await respond(send, reply, self._headers(call))
         self._done(scope, call, reply.status)
 
@@ -126,7 +129,7 @@ class Endpoint:
             return
         service, tokens = self._service, estimated_tokens(length)
         try:
-            service.admit(call, tokens)
+            call.place = service.admission.enter(tokens, call.key.name)
         except OverloadedError as error:
             self._telemetry.refused.labels("queue").inc()
             raise service.scheduler.overloaded(str(error)) from None
@@ -144,7 +147,7 @@ class Endpoint:
         try:
             return self._decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise RequestError(f"the body is not what {self._route.path} takes: {error}") from None
+            raise RequestError(f"the body is not what {self._shown} takes: {error}") from None
         except RecursionError:
             raise RequestError("the body is nested too deeply") from None
 
@@ -174,10 +177,13 @@ class Endpoint:
 
     def _problem(self, error: Exception, call: Call) -> Reply:
         if isinstance(error, msgspec.ValidationError):
-            error = RequestError(f"the body is not what {self._route.path} takes: {error}")
+            error = RequestError(f"the body is not what {self._shown} takes: {error}")
         if not isinstance(error, TonewiseError):
             lines = "".join(traceback.format_exception(error, limit=-6)[:-1])  # the last may quote a text
             self._log.say("fault", id=call.id, kind=type(error).__name__, trace=lines)
+        patient = call.deadline >= call.begun + self._service.config.serve.timeout_seconds
+        if patient and isinstance(error, OverloadedError) and not isinstance(error, RateLimitedError):
+            self._service.admission.refused(call.key.name)
         if isinstance(error, DeadlineError):
             self._telemetry.refused.labels("deadline").inc()
         return self._route.dialect.problem(error, self._service)

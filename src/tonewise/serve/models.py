@@ -159,7 +159,7 @@ class Models:
         for model in (self._models.get(name), self._models.get(name.removeprefix(f"{OWNER}/"))):
             if model is not None:
                 return model
-        raise NotFoundError(f"no model is called '{name}' here; there are: {', '.join(self._models)}")
+        raise self._unknown(name)
 
     async def open_all(self) -> None:
         """Open the first model, and each other one that has room. Raises what opening raises."""
@@ -180,10 +180,10 @@ class Models:
 
         What the old one has in hand it finishes. Raises as `Classifier.load` does; then all stays as it was.
         """
-        model = self._models.get(name)
+        model = self._models.get(name) or self._models.get(name.removeprefix(f"{OWNER}/"))
         if model is None:
             if ref is None:
-                return await self.load(self.find(name).name)
+                raise self._unknown(name)
             model = self._add(name, ref, await self._in_thread(resolve, ref, self.config.store))
             try:
                 await self._opened(model)
@@ -226,6 +226,9 @@ class Models:
             opened.classifier.close()
 
     # How.
+
+    def _unknown(self, name: str) -> NotFoundError:
+        return NotFoundError(f"no model is called '{name}' here; there are: {', '.join(self._models)}")
 
     async def _opened(self, model: Model) -> Opened:
         if model.opened is not None:

@@ -8,6 +8,7 @@ import msgspec
 
 from tonewise import __version__
 from tonewise.serve.dialects import Dialect, Route
+from tonewise.serve.dialects.own import OWN
 
 REFERENCES = "#/components/schemas/{name}"
 REFUSALS = {
@@ -17,10 +18,12 @@ REFUSALS = {
     404: "There is no such model.",
     408: "The body did not arrive in time.",
     413: "The body is too large.",
-    422: "A text cannot be used.",
+    422: "A text cannot be used, or there are too many.",
     424: "The model cannot answer this.",
     429: "More waits than can be answered soon; `retry-after` says when to come again.",
     500: "A fault of the server.",
+    501: "A part that this needs is not installed.",
+    502: "The hub did not give the model.",
     503: "The server is starting, stopping or mending itself.",
     504: "The answer did not come in time.",
 }
@@ -73,7 +76,10 @@ def _operation(route: Route, asks: Any, answers: Any) -> dict[str, Any]:
     if route.role is not None:
         told["security"] = [{"key": []}, {}]
     for status in refusals(route):
-        told["responses"][str(status)] = _response(REFUSALS[status], _problem(route.dialect))
+        shape = answers if route.path == "/ready" and status == 503 else _problem(route.dialect)
+        if status == 404 and names and route.dialect is not OWN:
+            shape = {"anyOf": [shape, _problem(OWN)]}  # the path itself may be none: told before any dialect
+        told["responses"][str(status)] = _response(REFUSALS[status], shape)
     return told
 
 
@@ -87,7 +93,7 @@ def refusals(route: Route) -> list[int]:
     if route.asks is not None:
         found |= {400, 408, 413}
     if route.infers or route.role == "admin":
-        found |= {*route.dialect.statuses.values()}
+        found |= {*route.dialect.statuses.values(), 422}
     if route.path == "/ready":
         found |= {503}
     return sorted(found & REFUSALS.keys())

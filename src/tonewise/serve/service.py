@@ -16,7 +16,6 @@ from tonewise.errors import (
     EngineError,
     InputError,
     ModelError,
-    OverloadedError,
     RequestError,
     RowError,
     TooLargeError,
@@ -24,7 +23,6 @@ from tonewise.errors import (
 from tonewise.head import Prediction
 from tonewise.serve.admission import Admission, Place
 from tonewise.serve.cache import Answer, Cache
-from tonewise.serve.demand import OVERLOAD, Demand
 from tonewise.serve.keys import ANYONE, Key, Keys
 from tonewise.serve.models import Kind, Model, Models, Opened
 from tonewise.serve.rates import Rates
@@ -51,7 +49,6 @@ class Call:
     said       the texts, where the log wants them
     times      seconds of each stage: tokenize, queue, compute
     place      what it holds of the house's tokens
-    work       seconds of a worker that its texts cost
     """
 
     id: str
@@ -61,7 +58,6 @@ class Call:
     key: Key = ANYONE
     use_cache: bool = True
     place: Place | None = None
-    work: float = 0.0
     model: Model | None = None
     texts: int = 0
     tokens: int = 0
@@ -92,7 +88,10 @@ class Service:
         self.config, self.keys = config, keys
         self.scheduler = Scheduler(workers, config.serve.hang_seconds, self._hung)
         self.models = Models(config, self.scheduler, workers, self._retired)
-        self.admission, self.demand = Admission(config.serve.max_queue_tokens), Demand()
+        serve = config.serve
+        self.admission = Admission(
+            serve.max_queue_tokens, serve.max_queue_seconds, self.scheduler.seconds_before
+        )
         self.cache = Cache(config.serve.cache_bytes)
         self.rates = Rates()
         self.hangs = 0
@@ -100,27 +99,6 @@ class Service:
         self.mending: asyncio.Task[None] | None = None
         self.mended: Opened | None = None
         self.broken: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-
-    def admit(self, call: Call, tokens: int) -> None:
-        """Let a request in, of so many tokens as estimated from its bytes. Raises OverloadedError.
-
-        The rule is Admission's; and while more is asked for than can be computed, nobody is let in who
-        would wait for longer than `max_queue_seconds`.
-        """
-        self.demand.ask(tokens)
-        most = self.config.serve.max_queue_seconds
-        if self.demand.load(self.scheduler.size) > OVERLOAD:
-            ahead = self.scheduler.seconds_before(call.key.name)
-            if ahead > most:
-                told = f"{ahead:.1f} s of work wait, and under overload {most:g} s are the most"
-                raise OverloadedError(told)
-        call.place = self.admission.enter(tokens, call.key.name)
-
-    def leave(self, call: Call) -> None:
-        """A request is over, however it ended."""
-        if call.place is not None:
-            self.demand.answered(call.place.tokens, call.work)
-            call.place.leave()
 
     async def answers(
         self,
@@ -135,10 +113,7 @@ class Service:
         Raises TooLargeError for more texts than a request may hold, RequestError for a policy that means
         nothing, and what the model's opening and `Scheduler.answer` raise.
         """
-        if len(texts) > self.config.serve.max_texts:
-            raise TooLargeError(
-                f"{len(texts)} texts in one request; {self.config.serve.max_texts} are the most", items=True
-            )
+        self._check_count(texts)
         call.model, call.texts = model, call.texts + len(texts)
         if self.config.serve.log_texts:
             call.said = [*call.said, *texts]
@@ -210,7 +185,8 @@ class Service:
         return np.ascontiguousarray(found, np.float32)
 
     async def tokens(self, call: Call, model: Model, texts: Sequence[str]) -> list[list[Token]]:
-        """The tokens of each text. Raises InputError for one that cannot be tokenized."""
+        """The tokens of each text. Raises InputError for one that cannot be tokenized, TooLargeError."""
+        self._check_count(texts)
         call.model, call.texts = model, call.texts + len(texts)
         opened = await self.models.use(model)
         try:
@@ -227,22 +203,23 @@ class Service:
         return not self.stopping and self.mending is None
 
     async def is_ready(self) -> bool:
-        """Whether a real forward pass of the default model succeeded lately, or does now."""
+        """Whether a real forward pass succeeded lately, or does now; of the default model if it is open."""
         if not self.is_whole:
             return False
-        opened = self.models.default.opened
-        if opened is None:
+        # The default model may have made room for another, and is opened again when it is asked for.
+        found = [one for one in (self.models.default, *self.models) if one.opened is not None]
+        if not found or (opened := found[0].opened) is None:
             return False
-        lane = opened.lanes["classify" if self.models.default.heads else "embed"]
+        lane = opened.lanes["classify" if found[0].heads else "embed"]
         last = self.scheduler.last_success.get(lane)
         if last is not None and time.monotonic() - last < PROBE_SECONDS:
             return True
         probe = opened.classifier.encode(["ready?"])
         try:
-            found, _ = await self.scheduler.answer(lane, probe, key=" probe", seconds=PROBE_SECONDS)
+            answers, _ = await self.scheduler.answer(lane, probe, key=" probe", seconds=PROBE_SECONDS)
         except Exception:
             return False
-        return not isinstance(found[0], EngineError)
+        return not isinstance(answers[0], EngineError)
 
     def close(self) -> None:
         """End the workers and close the models."""
@@ -250,6 +227,11 @@ class Service:
         self.models.close()
 
     # How.
+
+    def _check_count(self, texts: Sequence[Any]) -> None:
+        most = self.config.serve.max_texts
+        if len(texts) > most:
+            raise TooLargeError(f"{len(texts)} texts in one request; {most} are the most", items=True)
 
     async def _answers(
         self, call: Call, opened: Opened, kind: Kind, texts: Sequence[Asked], policy: Policy
@@ -287,8 +269,6 @@ class Service:
         values, queued = await self.scheduler.answer(
             opened.lanes[kind], good, key=call.key.name, seconds=call.seconds_left
         )
-        tokens = sum(one.n_tokens for one in good)
-        call.work += opened.lanes[kind].cost.seconds(tokens, tokens / opened.lanes[kind].budget)
         call.times["queue"] = call.times.get("queue", 0.0) + queued
         call.times["compute"] = call.times.get("compute", 0.0) + time.monotonic() - begun - queued
         rest = iter(zip(good, values, strict=True))

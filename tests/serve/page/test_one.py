@@ -49,6 +49,9 @@ def test_latency_and_what_the_model_is_are_told(page: Page, address: str) -> Non
         emotion = json.load(reply)["data"][0]
     page.fill("#text", "a text that nobody asked about before")
     expect(page.locator("#latency")).to_contain_text(re.compile(r"^\d+\.\d ms \(tokenize .*compute "))
+    whole, *parts = map(float, re.findall(r"\d+\.\d", page.locator("#latency").inner_text()))
+    assert len(parts) >= 2
+    assert sum(parts) <= whole + 0.2  # the parts are rounded too
     expect(page.locator("#round")).to_have_text(re.compile(r"^\d+ ms$"))
     for place, told in {"#licence": "licence", "#data-terms": "data_terms", "#digest": "digest"}.items():
         expect(page.locator(place)).to_have_text(emotion[told])

@@ -4,10 +4,10 @@ from typing import Any
 
 import click
 
-from tonewise.cli.commands.evaluate import run_options
 from tonewise.cli.commands.group import (
     CONTEXT,
     config_option,
+    engine_options,
     label_options,
     labelled_file_options,
     store_options,
@@ -22,7 +22,7 @@ from tonewise.cli.commands.group import (
 @click.option("-o", "--output", required=True, metavar="DIR", help="The folder to write; it must be new.")
 @label_options
 @labelled_file_options
-@run_options
+@engine_options
 @click.option(
     "--too-long",
     metavar="POLICY",

@@ -4,7 +4,14 @@ from typing import Any
 
 import click
 
-from tonewise.cli.commands.group import CONTEXT, config_option, store_options, tonewise
+from tonewise.cli.commands.group import (
+    CONTEXT,
+    config_option,
+    engine_options,
+    store_options,
+    tonewise,
+    too_long_option,
+)
 
 
 @tonewise.command(context_settings=CONTEXT)
@@ -33,22 +40,12 @@ from tonewise.cli.commands.group import CONTEXT, config_option, store_options, t
 @click.option(
     "--map", metavar="FILE", help="Answer in your own labels: label → yours, as .json, .toml or .csv."
 )
-@click.option(
-    "--engine",
-    metavar="NAME",
-    help="auto | openvino | onnxruntime | torch | jax | tensorflow | reference | stub  [default: auto]",
-)
-@click.option("--precision", metavar="NAME", help="auto | int8 | bf16 | fp32  [default: auto]")
-@click.option("--device", metavar="NAME", help="cpu | cuda  [default: cpu]")
-@click.option(
-    "--threads", type=int, metavar="N", help="Of the forward passes together; default: all processors."
-)
+@engine_options
 @click.option("--streams", type=int, metavar="N", help="Forward passes at once; for files one a thread.")
 @click.option(
     "--tune", is_flag=True, default=None, help="Measure first which engine is fastest here; large files do."
 )
-@click.option("--max-length", type=int, metavar="N", help="Tokens of a text; default: the model's limit.")
-@click.option("--too-long", metavar="POLICY", help="truncate | error | window  [default: truncate]")
+@too_long_option
 @click.option(
     "--stride", type=int, metavar="N", help="Tokens that neighbouring windows share.  [default: 32]"
 )

@@ -4,14 +4,15 @@ from typing import Any
 
 import click
 
-from tonewise.cli.commands.evaluate import engine_options
 from tonewise.cli.commands.group import (
     CONTEXT,
     config_option,
+    engine_options,
     label_options,
     labelled_file_options,
     store_options,
     tonewise,
+    too_long_option,
 )
 
 
@@ -33,6 +34,7 @@ from tonewise.cli.commands.group import (
 @label_options
 @labelled_file_options
 @engine_options
+@too_long_option
 @store_options
 @config_option
 def compare(

@@ -7,22 +7,12 @@ import click
 from tonewise.cli.commands.group import (
     CONTEXT,
     config_option,
+    engine_options,
     label_options,
     labelled_file_options,
-    options,
     store_options,
     tonewise,
-)
-
-run_options = options(
-    click.option("--engine", metavar="NAME", help="What runs the model.  [default: auto]"),
-    click.option("--precision", metavar="NAME", help="auto | int8 | bf16 | fp32  [default: auto]"),
-    click.option("--threads", type=int, metavar="N", help="Of the passes together; default: all processors."),
-    click.option("--max-length", type=int, metavar="N", help="Tokens of a text; default: the model's limit."),
-)
-engine_options = options(
-    run_options,
-    click.option("--too-long", metavar="POLICY", help="truncate | error | window  [default: truncate]"),
+    too_long_option,
 )
 
 
@@ -46,6 +36,7 @@ engine_options = options(
 @label_options
 @labelled_file_options
 @engine_options
+@too_long_option
 @store_options
 @config_option
 def evaluate(

@@ -22,6 +22,16 @@ def options(*made: Callable[[Command], Command]) -> Callable[[Command], Command]
     return apply
 
 
+engine_options = options(
+    click.option("--engine", metavar="NAME", help="One that 'tonewise engines' lists.  [default: auto]"),
+    click.option("--precision", metavar="NAME", help="auto | int8 | bf16 | fp32  [default: auto]"),
+    click.option("--device", metavar="NAME", help="cpu | cuda  [default: cpu]"),
+    click.option("--threads", type=int, metavar="N", help="Of the passes together; default: all processors."),
+    click.option("--max-length", type=int, metavar="N", help="Tokens of a text; default: the model's limit."),
+)
+too_long_option = click.option(
+    "--too-long", metavar="POLICY", help="truncate | error | window  [default: truncate]"
+)
 store_options = options(
     click.option("--offline", is_flag=True, default=None, help="Never touch the network."),
     click.option(

@@ -7,10 +7,12 @@ import click
 from tonewise.cli.commands.group import (
     CONTEXT,
     config_option,
+    engine_options,
     label_options,
     labelled_file_options,
     store_options,
     tonewise,
+    too_long_option,
 )
 
 
@@ -28,11 +30,8 @@ from tonewise.cli.commands.group import (
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 @click.option("--map", metavar="FILE", help="Maps the model's labels to those of the data.")
-@click.option("--engine", metavar="NAME", help="What runs the network.  [default: auto]")
-@click.option("--precision", metavar="NAME", help="auto | int8 | bf16 | fp32  [default: auto]")
-@click.option("--threads", type=int, metavar="N", help="Of the passes together; default: all processors.")
-@click.option("--max-length", type=int, metavar="N", help="Tokens of a text; default: the model's limit.")
-@click.option("--too-long", metavar="POLICY", help="truncate | error | window  [default: truncate]")
+@engine_options
+@too_long_option
 @label_options
 @labelled_file_options
 @store_options

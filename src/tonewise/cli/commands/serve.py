@@ -4,18 +4,16 @@ from typing import Any
 
 import click
 
-from tonewise.cli.commands.group import CONTEXT, config_option, options, store_options, tonewise
-
-engine_options = options(
-    click.option("--engine", metavar="NAME", help="auto, or the name of one.  [default: auto]"),
-    click.option("--precision", metavar="NAME", help="auto | int8 | bf16 | fp32  [default: auto]"),
-    click.option("--device", metavar="NAME", help="cpu | cuda  [default: cpu]"),
-    click.option("--threads", type=int, metavar="N", help="Of the forward passes; default: all processors."),
-    click.option("--streams", type=int, metavar="N", help="Batches at once; default: one a thread."),
-    click.option("--tune", is_flag=True, default=None, help="Measure first which engine is fastest here."),
-    click.option("--max-length", type=int, metavar="N", help="Tokens of a text; default: the model's limit."),
-    click.option("--too-long", metavar="POLICY", help="truncate | error | window  [default: truncate]"),
+from tonewise.cli.commands.group import (
+    CONTEXT,
+    config_option,
+    engine_options,
+    options,
+    store_options,
+    tonewise,
+    too_long_option,
 )
+
 limit_options = options(
     click.option("--max-queue-tokens", type=int, metavar="N", help="Let in at once; beyond, 429."),
     click.option("--max-queue-seconds", type=float, metavar="S", help="Of work that waits under overload."),
@@ -43,6 +41,9 @@ limit_options = options(
 @click.option("--cors-origins", metavar="URLS", help="Pages of other origins that may ask; '*' for all.")
 @click.option("--log-texts", is_flag=True, default=None, help="Write texts to the log too.")
 @engine_options
+@too_long_option
+@click.option("--streams", type=int, metavar="N", help="Batches at once; default: one a thread.")
+@click.option("--tune", is_flag=True, default=None, help="Measure first which engine is fastest here.")
 @limit_options
 @store_options
 @config_option

@@ -2,7 +2,9 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
+
+import msgspec
 
 from tonewise.errors import OverloadedError, RowError, TonewiseError, TooLargeError, UnavailableError
 from tonewise.serve.keys import Role
@@ -26,6 +28,32 @@ STATUSES: dict[str, int] = {
 }
 """Of the errors' codes, as most dialects have them; each says where it differs."""
 UNKNOWN = "internal error; the server's log has more under this request's id"
+
+# What the document says beyond a type. The handlers check it, and name what is wrong in the dialect's words.
+
+
+def stated(**schema: Any) -> msgspec.Meta:
+    """Words of JSON Schema for the document alone; a body is decoded without them."""
+    return msgspec.Meta(extra_json_schema=schema)
+
+
+FromOne = Annotated[int | None, stated(minimum=1)]
+AtTheEnd = Annotated[str | None, stated(pattern="^([Rr][Ii][Gg][Hh][Tt])?$")]
+"""`truncation_direction`: texts are cut at their end here."""
+NoPrompt = Annotated[str | None, stated(enum=[None])]
+"""`prompt_name`: the models here have no prompts."""
+TextsOrIds = Annotated[
+    str | list[str | int | list[int]],
+    stated(
+        minItems=1,
+        oneOf=[
+            {"type": "string"},
+            {"type": "array", "items": {"type": "integer"}},
+            {"type": "array", "items": {"type": ["string", "array"], "minItems": 1}},
+        ],
+    ),
+]
+"""One text, the ids of one, or many of both; ids and texts are not mixed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,14 +2,14 @@
 
 from base64 import b64encode
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 import numpy as np
 
 from tonewise.errors import ModelError, RequestError, RowError
 from tonewise.head import rounded_score, sigmoid, softmax
-from tonewise.serve.dialects.base import STATUSES, Asked, Dialect, Reply, Route
+from tonewise.serve.dialects.base import STATUSES, Asked, Dialect, Reply, Route, stated
 from tonewise.serve.models import Model
 from tonewise.serve.service import Call, Classified, Policy
 from tonewise.tokenizer import Text
@@ -48,7 +48,7 @@ class Sentences(msgspec.Struct):
     """One sentence, and those that it is compared with."""
 
     source_sentence: str
-    sentences: list[str]
+    sentences: Annotated[list[str], stated(minItems=1)]
 
 
 class InferenceRequest(msgspec.Struct):

@@ -6,7 +6,7 @@ from typing import Any, Literal
 import msgspec
 
 from tonewise.errors import RequestError
-from tonewise.serve.dialects.base import STATUSES, Asked, Dialect, Reply, Route
+from tonewise.serve.dialects.base import STATUSES, Asked, Dialect, FromOne, Reply, Route, TextsOrIds
 from tonewise.tokenizer import Encoding, Text
 
 KINDS = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
@@ -28,10 +28,10 @@ OPENAI = Dialect("openai", STATUSES, _told)
 class EmbeddingsRequest(msgspec.Struct):
     """`POST /v1/embeddings`: texts, or token ids."""
 
-    input: str | list[str | int | list[int]]
+    input: TextsOrIds
     model: str
     encoding_format: Literal["float", "base64"] = "float"
-    dimensions: int | None = None
+    dimensions: FromOne = None
     user: str | None = None
 
 

@@ -1,13 +1,13 @@
 """Our own dialect: one record a text, as files hold it; models, health and readiness."""
 
 import time
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
 from tonewise.errors import RequestError, RowError
 from tonewise.head import rounded_score
-from tonewise.serve.dialects.base import STATUSES, Asked, Dialect, Reply, Route
+from tonewise.serve.dialects.base import STATUSES, Asked, Dialect, FromOne, Reply, Route, stated
 from tonewise.serve.models import Model
 from tonewise.serve.service import Call, Classified, Policy
 from tonewise.sinks.record import record
@@ -19,6 +19,7 @@ DIFFERENT = {
     **{"bad_config": 400, "bad_input": 422, "too_long": 422, "bad_model": 422, "altered": 422},
     **{"hub_failed": 502, "missing_extra": 501},
 }
+Pair = Annotated[list[str], stated(minItems=2, maxItems=2)]
 
 
 def _told(code: str, status: int, message: str) -> Any:
@@ -47,10 +48,10 @@ class ClassifyRequest(msgspec.Struct, forbid_unknown_fields=True):
     uncertainty  add each head's entropy (nats) and margin
     """
 
-    texts: str | list[str | list[str]]
+    texts: str | list[str | Pair]
     model: str | None = None
     heads: list[str] = []
-    top_k: int | None = None
+    top_k: FromOne = None
     too_long: Literal["truncate", "error", "window"] | None = None
     max_length: int | None = None
     logits: bool = False

@@ -1,13 +1,24 @@
 """Text Embeddings Inference 1.9: its routes, shapes, its trap of pairs, its statuses."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
 from tonewise import __version__
 from tonewise.errors import InputError, ModelError, RequestError, RowError
 from tonewise.head import rounded_score
-from tonewise.serve.dialects.base import STATUSES, Asked, Dialect, Reply, Route
+from tonewise.serve.dialects.base import (
+    STATUSES,
+    Asked,
+    AtTheEnd,
+    Dialect,
+    FromOne,
+    NoPrompt,
+    Reply,
+    Route,
+    TextsOrIds,
+    stated,
+)
 from tonewise.serve.dialects.huggingface import Element, Sentences, similarities
 from tonewise.serve.models import Model
 from tonewise.serve.service import Call, Classified, Policy
@@ -41,34 +52,45 @@ def _headers(call: Call) -> list[tuple[str, str]]:
 
 
 TEI = Dialect("tei", STATUSES | DIFFERENT, _told, _headers)
+OneOrPair = Annotated[list[str], stated(minItems=1, maxItems=2)]
 
 
 class PredictRequest(msgspec.Struct):
     """`POST /predict`. A list of two strings is one pair; a batch is a list of lists of one or two."""
 
-    inputs: str | list[str | list[str]]
+    inputs: Annotated[
+        str | list[str | OneOrPair],
+        stated(
+            minItems=1,
+            oneOf=[
+                {"type": "string"},
+                {"type": "array", "items": {"type": "string"}, "maxItems": 2},
+                {"type": "array", "items": {"type": "array"}},
+            ],
+        ),
+    ]
     truncate: bool | None = None
-    truncation_direction: str | None = None
+    truncation_direction: AtTheEnd = None
     raw_scores: bool = False
 
 
 class EmbedRequest(msgspec.Struct):
     """`POST /embed`."""
 
-    inputs: str | list[str | int | list[int]]
+    inputs: TextsOrIds
     truncate: bool | None = None
-    truncation_direction: str | None = None
-    prompt_name: str | None = None
+    truncation_direction: AtTheEnd = None
+    prompt_name: NoPrompt = None
     normalize: bool = True
-    dimensions: int | None = None
+    dimensions: FromOne = None
 
 
 class SimilarityParameters(msgspec.Struct):
     """Of `POST /similarity`."""
 
     truncate: bool | None = None
-    truncation_direction: str | None = None
-    prompt_name: str | None = None
+    truncation_direction: AtTheEnd = None
+    prompt_name: NoPrompt = None
 
 
 class SimilarityRequest(msgspec.Struct):
@@ -81,9 +103,9 @@ class SimilarityRequest(msgspec.Struct):
 class TokenizeRequest(msgspec.Struct):
     """`POST /tokenize`."""
 
-    inputs: str | list[str]
+    inputs: Annotated[str | list[str], stated(minItems=1)]
     add_special_tokens: bool = True
-    prompt_name: str | None = None
+    prompt_name: NoPrompt = None
 
 
 class Token(msgspec.Struct):

@@ -38,7 +38,7 @@ def page_routes(dialect: Dialect) -> tuple[Route, ...]:
             partial(give, (folder / name).read_bytes(), kind),
             "The page.",
             role=None,
-            document=False,
+            document=path == "/",
         )
         for path, (name, kind) in FILES.items()
     )

@@ -135,11 +135,9 @@ function show(found, headers, took) {
 }
 
 function latency(headers) {
-  const took = stages(headers);
-  const names = Object.keys(took);
-  if (headers.get("x-cache") === "hit" || names.length === 0) return "answered before";
-  const whole = names.reduce((sum, name) => sum + took[name], 0);
-  return `${whole.toFixed(1)} ms (${names.map((name) => `${name} ${took[name].toFixed(1)}`).join(", ")})`;
+  const { total, ...parts } = stages(headers);
+  if (headers.get("x-cache") === "hit" || total === undefined) return "answered before";
+  return `${total.toFixed(1)} ms (${Object.keys(parts).map((name) => `${name} ${parts[name].toFixed(1)}`).join(", ")})`;
 }
 
 function refused(error) {

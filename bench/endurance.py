@@ -52,13 +52,13 @@ def tried(trial: Any, ref: str, texts: list[str], sizes: tuple[int, int], second
 
 
 def missed(figures: dict[str, Any]) -> list[str]:
-    """The figures that are not within their bounds; one that is missing is not."""
+    """The figures that are not within their bounds; None and NaN are not."""
     told = []
     for name, (kind, bound) in BOUNDS.items():
         if name not in figures:
             continue
         value = figures[name]
-        if value is None or (value < bound if kind == "least" else value > bound):
+        if value is None or not (value >= bound if kind == "least" else value <= bound):
             told.append(f"{name} is {value}; the {kind} is {bound:g}")
     return told
 

@@ -17,7 +17,7 @@ WIDTH = {"max_content_width": 100}
 RESULTS = ROOT / "bench" / "results"
 ROOMS = (
     *("errors", "config", "store", "source", "tokenizer", "batching", "encoder", "engines"),
-    *("metrics", "calibration", "head", "embedding", "classifier", "sinks"),
+    *("metrics", "calibration", "dense", "head", "embedding", "classifier", "sinks"),
     *("quantize", "export", "benchmark", "evaluate", "train", "pipelines", "jobs", "client", "serve", "cli"),
 )
 

@@ -59,9 +59,10 @@ def test_states_of_another_width_are_refused() -> None:
         dense(np.ones((8, 32), np.float32))
 
 
-def test_no_other_thread_works_for_it() -> None:
-    dense, _, _ = layer(768, 768)
-    states = np.ones((256, 768), np.float32)
+@pytest.mark.parametrize(("inputs", "outputs"), [(768, 768), (4096, 16), (2048, 1)])
+def test_no_other_thread_works_for_it(inputs: int, outputs: int) -> None:
+    dense, _, _ = layer(inputs, outputs)
+    states = np.ones((256, inputs), np.float32)
     time.sleep(0.2)  # what another test's product left spinning comes to rest
     here, everywhere = time.thread_time(), time.process_time()
     for _ in range(20):

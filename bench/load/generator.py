@@ -116,7 +116,11 @@ class Generator:
             return
         done, wrong = self._now(), 0
         if status == 200 and self.job.wanted:
-            wrong = _wrong(json.loads(answer), self.job.wanted[body], self.job.tolerance)
+            wanted = self.job.wanted[body]
+            try:
+                wrong = _wrong(json.loads(answer), wanted, self.job.tolerance)
+            except (ValueError, KeyError, TypeError, AttributeError):  # no answer of any kind
+                wrong = len(wanted)
         told = "" if status in (200, 429) else answer.decode("utf-8", "replace")[:200]
         self.found.append(Asked(body, due, sent, done, status, wrong, told))
 

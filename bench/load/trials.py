@@ -22,6 +22,7 @@ CALIBRATING_SECONDS = 10.0
 CALLERS = 16
 PROBE_TEXTS = 8
 PROBING_SECONDS = 8.0
+LIKE_BEFORE = 5
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,8 @@ def overload(server: Server, asked: Requests, seconds: float) -> dict[str, Any]:
     """Five times what it can do, then nothing: what it answers meanwhile, and how soon it is itself again."""
     capacity = _capacity(server, asked)
     probe = min(range(len(asked.bodies)), key=lambda i: abs(len(asked.wanted[i]) - PROBE_TEXTS))
-    calm = _ask(server, asked, callers=1, seconds=3.0)["asked"]
+    alone = Requests([asked.bodies[probe]], [asked.wanted[probe]])
+    calm = _ask(server, alone, callers=1, seconds=3.0)["asked"]
     usual = statistics.median(one.done - one.sent for one in calm)
     rate = OVER * capacity / asked.mean_texts
     with memory(server.pid) as held:
@@ -71,24 +73,31 @@ def overload(server: Server, asked: Requests, seconds: float) -> dict[str, Any]:
     storm, probes = told["asked"], told["probes"]
     good = [one for one in storm if one.status == 200]
     refused = [one.done - one.sent for one in storm if one.status == 429]
-    answered = sum(len(asked.wanted[one.body]) for one in good)
-    window = max(one.done for one in good) if good else seconds
-    back = [one.done - seconds for one in probes if one.status == 200 and one.done - one.sent < 3 * usual]
+    answered = sum(len(asked.wanted[one.body]) for one in good if one.done <= seconds)
     return {
         "capacity_texts_a_second": round(capacity, 1),
         "requests": len(storm),
         "requests_a_second": round(rate, 1),
-        "goodput_share": round(answered / window / capacity, 3),
+        "goodput_share": round(answered / seconds / capacity, 3),
         "refused": len(refused),
         "refusal_p99_milliseconds": round(_percentile(refused, 99) * 1000, 1) if refused else None,
         "answer_p50_seconds": round(_percentile([one.done - one.sent for one in good], 50), 2),
         "answer_p99_seconds": round(_percentile([one.done - one.sent for one in good], 99), 2),
         "sent_late_p99_milliseconds": round(_percentile([one.sent - one.due for one in storm], 99) * 1000, 1),
         "usual_milliseconds": round(usual * 1000, 1),
-        "recovery_seconds": round(min(back), 2) if back else None,
+        "recovery_seconds": _recovery(probes, seconds, usual),
         **_faults(storm + probes + calm),
-        **_growth(held),
+        **_growth(held[: round(seconds / SAMPLE_SECONDS)]),
     }
+
+
+def _recovery(probes: Sequence[Asked], end: float, usual: float) -> float | None:
+    """Seconds from the load's end until LIKE_BEFORE probes in a row took no more than twice the usual."""
+    fine = [one.status == 200 and one.done - one.sent < 2 * usual for one in probes]
+    for i in range(len(fine) - LIKE_BEFORE + 1):
+        if all(fine[i : i + LIKE_BEFORE]):
+            return round(probes[i].done - end, 2)
+    return None
 
 
 def soak(server: Server, asked: Requests, seconds: float) -> dict[str, Any]:
@@ -105,6 +114,7 @@ def soak(server: Server, asked: Requests, seconds: float) -> dict[str, Any]:
         "refused": sum(one.status == 429 for one in found),
         "p50_seconds": round(_percentile(took, 50), 3),
         "p99_seconds": round(_percentile(took, 99), 3),
+        "sent_late_p99_milliseconds": round(_percentile([one.sent - one.due for one in found], 99) * 1000, 1),
         **_faults(found),
         **_growth(held),
     }
@@ -139,8 +149,8 @@ def _capacity(server: Server, asked: Requests) -> float:
     """Texts a second with as many callers as keep it busy, once it is warm."""
     _ask(server, asked, callers=CALLERS, seconds=CALIBRATING_SECONDS / 2)
     found = _ask(server, asked, callers=CALLERS, seconds=CALIBRATING_SECONDS)["asked"]
-    texts = sum(len(asked.wanted[one.body]) for one in found if one.status == 200)
-    return texts / max(one.done for one in found)
+    good = (one for one in found if one.status == 200 and one.done <= CALIBRATING_SECONDS)
+    return sum(len(asked.wanted[one.body]) for one in good) / CALIBRATING_SECONDS
 
 
 def _ask(server: Server, asked: Requests, **how: Any) -> dict[str, list[Asked]]:
@@ -170,6 +180,7 @@ def _faults(found: Sequence[Asked]) -> dict[str, Any]:
 def _growth(held: Sequence[float]) -> dict[str, Any]:
     """Memory after the first fifth, in which caches of the runtime fill, against the last fifth."""
     part = max(1, len(held) // 5)
+    held = [*held] or [float("nan")]
     before, after = statistics.median(held[part : 2 * part]), statistics.median(held[-part:])
     return {
         "memory_mb": [round(before, 1), round(after, 1), round(max(held), 1)],

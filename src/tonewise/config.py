@@ -201,7 +201,7 @@ class ServeConfig:
     keys               file of the keys that `tonewise key` makes; default: whoever reaches the port may ask
     without_keys       listen beyond the loopback although there are no keys
     max_queue_tokens   admitted and not yet answered, at four bytes of a request each; beyond, 429
-    max_queue_seconds  of work that waits once there were too many tokens, until it calms; beyond, 429
+    max_queue_seconds  of work before a request, for a minute after there were too many tokens; beyond, 429
     max_body_bytes     of a request; beyond, 413
     max_texts          of a request; beyond, too_many_status
     too_many_status    422, or 413 for old clients of TEI

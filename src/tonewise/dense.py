@@ -1,4 +1,4 @@
-"""A head's matrix product, block by block: on one thread, and with the same digits in any company."""
+"""A head's matrix product, block by block, so that no other thread is woken for it."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +18,8 @@ class Dense:
         """`weight` is float32[L, K] and `bias` float32[L], as model files have them."""
         self.outputs, self.inputs = weight.shape
         self._bias = bias
-        most = max(16, MOST_PRODUCTS // (ROWS * max(self.inputs, 1)) // 16 * 16)
-        columns = min(most, max(self.outputs, 1))
+        most = MOST_PRODUCTS // (ROWS * max(self.inputs, 1))
+        columns = max(2, min(most // 16 * 16 or most, self.outputs))  # of one it makes another product
         blocks = max(-(-self.outputs // columns), 1)
         filled = np.zeros((blocks * columns, self.inputs), np.float32)
         filled[: self.outputs] = weight
@@ -28,7 +28,7 @@ class Dense:
         self._weight = np.ascontiguousarray(by_block)  # float32[blocks, K, columns]
 
     def __call__(self, states: Floats) -> Floats:
-        """What a row gives does not depend on the values beside it, nor on how many rows there are."""
+        """What a row gives depends on its place among ROWS, and not on the rows beside it."""
         count = len(states)
         rows = -(-count // ROWS) * ROWS
         if rows != count:

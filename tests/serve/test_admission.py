@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tonewise.errors import OverloadedError
-from tonewise.serve.admission import CALM_SECONDS, RETURN_SECONDS, Admission, Place, estimated_tokens
+from tonewise.serve.admission import RETURN_SECONDS, STORM_SECONDS, Admission, Place, estimated_tokens
 
 
 class Clock:
@@ -148,35 +148,47 @@ def test_the_house_is_never_fuller_than_told_and_empties(steps: list[tuple[str, 
     assert not house._of
 
 
-def test_from_its_first_refusal_on_a_key_waits_for_little_work_until_it_calms() -> None:
+def test_a_key_that_found_the_house_full_waits_for_little_work_for_a_while() -> None:
     clock, ahead = Clock(), {"a": 5.0, "b": 5.0}
     house = Admission(100, 1.0, ahead.__getitem__, clock)
-    places = [house.enter(50, "a") for _ in range(2)]  # five seconds of work, and yet nobody is refused
+    first, second = (house.enter(50, "a") for _ in range(2))  # five seconds of work, and nobody is refused
     with pytest.raises(OverloadedError, match="100 tokens wait"):
         house.enter(1, "a")
-    for place in places:
-        place.leave()
-    with pytest.raises(OverloadedError, match=r"5.0 s of work wait, and in a storm 1 s are the most"):
-        house.enter(1, "a")
+    first.leave()
+    for _ in range(3):
+        clock.now += STORM_SECONDS / 4
+        with pytest.raises(OverloadedError, match=r"5.0 s of work wait, and in a storm 1 s are the most"):
+            house.enter(1, "a")
+    house.enter(1, "b").leave()  # another key's storm is none of its own
     ahead["a"] = 1.0
     house.enter(1, "a").leave()
     ahead["a"] = 5.0
-    house.enter(1, "b").leave()  # another key's storm is none of its own
-    clock.now += CALM_SECONDS - 0.1
-    with pytest.raises(OverloadedError):
-        house.enter(1, "a")
-    clock.now += CALM_SECONDS
+    clock.now += STORM_SECONDS / 4  # refusals of the storm's own did not lengthen it
     house.enter(1, "a").leave()
+    second.leave()
     assert house.tokens == 0
 
 
-def test_callers_who_ask_again_at_once_are_let_in_as_soon_as_little_waits() -> None:
-    clock, waiting = Clock(), [0.0]
-    house = Admission(100, 1.0, lambda key: waiting[0], clock)
-    house.enter(100, "a")
-    for _ in range(1_000):
-        clock.now += 0.001
-        with pytest.raises(OverloadedError):
-            house.enter(10, "a")
-    house.tokens = 0  # it is done with what was there
+def test_an_empty_house_takes_whatever_comes_in_a_storm_too() -> None:
+    house = Admission(100, 1.0, lambda key: 5.0, Clock())
+    place = house.enter(100, "a")
+    with pytest.raises(OverloadedError):
+        house.enter(1, "a")
+    place.leave()
+    house.enter(1, "a")
+
+
+def test_a_request_that_never_fits_makes_no_storm() -> None:
+    house = Admission(100, 1.0, lambda key: 5.0, Clock())
     house.enter(10, "a")
+    with pytest.raises(OverloadedError):
+        house.enter(101, "a")
+    house.enter(10, "a")
+
+
+def test_what_would_come_too_late_makes_a_storm() -> None:
+    house = Admission(100, 1.0, lambda key: 5.0, Clock())
+    house.enter(10, "a")
+    house.storm("a")
+    with pytest.raises(OverloadedError, match="in a storm"):
+        house.enter(10, "a")

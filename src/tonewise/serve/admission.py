@@ -1,4 +1,4 @@
-"""The one admission rule: so many tokens in the house, estimated from bytes before anything is read."""
+"""Who is let in: so many tokens in the house, and in a storm so many seconds of work; judged unread."""
 
 import math
 import time
@@ -8,8 +8,8 @@ from tonewise.errors import OverloadedError
 
 BYTES_PER_TOKEN = 4
 """Of a request's body. English text has about five, JSON around it makes them fewer; nothing is tokenized."""
-CALM_SECONDS = 5.0
-"""Without a refusal: then a storm is over."""
+STORM_SECONDS = 60.0
+"""After the house was full. Then it may fill again: callers who wait for their answers do not overfill it."""
 RETURN_SECONDS = 30.0
 """So long a key that found the house full is expected back, and its share kept."""
 
@@ -27,9 +27,8 @@ class Admission:
     the house would be more than half full, unless it is that key's only request. Those want in that are
     in the house, and for RETURN_SECONDS those that were refused. What is refused is told when to come again.
 
-    From its first refusal on a key is in a storm, until it was not refused for CALM_SECONDS: then a request
-    is refused too when more than `seconds` of work come before it. Callers who wait for their answers fill
-    the house and no more; of those who do not wait, none should wait for long in vain.
+    A key that found the house full is in a storm for STORM_SECONDS: as long, a request of it is refused too
+    when more than `seconds` of work come before it. Refusals of that kind do not lengthen the storm.
     """
 
     def __init__(
@@ -50,25 +49,32 @@ class Admission:
     def enter(self, tokens: int, key: str) -> "Place":
         """Let in so many tokens of a key. Raises OverloadedError."""
         now = self._clock()
-        if (told := self._fault(tokens, key, now)) is not None:
+        is_full = (told := self._fault(tokens, key, now)) is not None
+        told = told or self._storm_fault(key, now)
+        if told is not None:
             self._refused[key] = now
-            self.refused(key)
+            if is_full and tokens <= self.most:  # one that never fits says nothing of the others
+                self.storm(key)
             raise OverloadedError(told)
         self._refused.pop(key, None)
         self._add(key, tokens)
         return Place(self, key, tokens)
 
-    def refused(self, key: str) -> None:
-        """A request of a key was turned away, here or because its answer would have come too late."""
+    def storm(self, key: str) -> None:
+        """More of a key waits than should."""
         now = self._clock()
-        self._storms = {name: at for name, at in self._storms.items() if now - at < CALM_SECONDS}
+        self._storms = {name: at for name, at in self._storms.items() if now - at < STORM_SECONDS}
         self._storms[key] = now
+
+    def _storm_fault(self, key: str, now: float) -> str | None:
+        """Why a request may not come in that would find room."""
+        in_storm = now - self._storms.get(key, -math.inf) < STORM_SECONDS
+        if in_storm and self.tokens and (ahead := self._ahead(key)) > self.seconds:
+            return f"{ahead:.1f} s of work wait, and in a storm {self.seconds:g} s are the most"
+        return None
 
     def _fault(self, tokens: int, key: str, now: float) -> str | None:
         """Why so many tokens may not come in."""
-        in_storm = now - self._storms.get(key, -math.inf) < CALM_SECONDS
-        if in_storm and (ahead := self._ahead(key)) > self.seconds:
-            return f"{ahead:.1f} s of work wait, and in a storm {self.seconds:g} s are the most"
         whole, had = self.tokens + tokens, self._of.get(key, 0)
         if whole <= self.most // 2:
             return None

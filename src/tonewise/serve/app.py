@@ -71,19 +71,22 @@ class App:
             for ref in config.serve.models or (config.run.model,):
                 service.models.add(ref)
             await service.models.open_all()
+            self._open(service)
         except BaseException:
             service.close()
             raise
+        self.service = service
+        return service
+
+    def _open(self, service: Service) -> None:
         telemetry = Telemetry(service)
         endpoints = {
             (route.method, route.path): Endpoint(service, telemetry, self.log, route)
             for route in routes_of(telemetry)
         }
         self._inner = application(endpoints, service, self.log)
-        if not config.serve.cors_origins:  # nothing to be done around an endpoint whose path is plain
+        if not self.config.serve.cors_origins:  # nothing to be done around an endpoint whose path is plain
             self._plain = {place: one for place, one in endpoints.items() if "{" not in place[1]}
-        self.service = service
-        return service
 
 
 def routes_of(telemetry: Telemetry) -> tuple[Route, ...]:

@@ -184,6 +184,7 @@ class Models:
         if model is None:
             if ref is None:
                 raise self._unknown(name)
+            name = name.removeprefix(f"{OWNER}/")
             model = self._add(name, ref, await self._in_thread(resolve, ref, self.config.store))
             try:
                 await self._opened(model)
@@ -197,6 +198,7 @@ class Models:
         bundle = await self._in_thread(resolve, ref, self.config.store)
         opened = await self._open(bundle)
         old, model.opened, model.ref, model.bundle, model.state = model.opened, opened, ref, bundle, "loaded"
+        model.opening = None
         self._retire(old)
         return model
 

@@ -18,6 +18,7 @@ from tonewise.serve.app import App
 from tonewise.serve.endpoint import LOOPBACK
 from tonewise.serve.keys import read_keys
 from tonewise.serve.logs import Log
+from tonewise.serve.service import Service
 
 HEADER_SECONDS = 10.0
 """For the first byte of a connection's first request to the last of its headers."""
@@ -52,7 +53,8 @@ class _Joined:
         if self._parts:
             whole = b"".join(self._parts)
             self._parts.clear()
-            self._transport.write(whole)
+            if not self._transport.is_closing():  # the caller was cut off in this very turn
+                self._transport.write(whole)
 
 
 class Protocol(HttpToolsProtocol):
@@ -175,7 +177,21 @@ async def run(
     `begun` is handed what ends it, to be called on this loop. Raises as `serve` does.
     """
     service = await app.start()
+    try:
+        await _run(app, service, listener, tell, begun)
+    finally:
+        service.close()
+    if service.broken.done():
+        raise EngineError(f"{service.broken.result()}; start again")
 
+
+async def _run(
+    app: App,
+    service: Service,
+    listener: socket.socket,
+    tell: Tell,
+    begun: Callable[[Callable[[], None]], None],
+) -> None:
     def stopping() -> None:
         service.stopping = True
 
@@ -211,9 +227,6 @@ async def run(
         await server.serve(sockets=[listener])
     finally:
         app.log.say("stopped")
-        service.close()
-    if service.broken.done():
-        raise EngineError(f"{service.broken.result()}; start again")
 
 
 def _listener(host: str, port: int) -> socket.socket:

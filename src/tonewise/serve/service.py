@@ -209,7 +209,7 @@ class Service:
         # The default model may have made room for another, and is opened again when it is asked for.
         found = [one for one in (self.models.default, *self.models) if one.opened is not None]
         if not found or (opened := found[0].opened) is None:
-            return False
+            return any(model.opening is not None for model in self.models)  # after it made room
         lane = opened.lanes["classify" if found[0].heads else "embed"]
         last = self.scheduler.last_success.get(lane)
         if last is not None and time.monotonic() - last < PROBE_SECONDS:

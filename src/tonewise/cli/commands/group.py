@@ -23,7 +23,11 @@ def options(*made: Callable[[Command], Command]) -> Callable[[Command], Command]
 
 
 engine_options = options(
-    click.option("--engine", metavar="NAME", help="One that 'tonewise engines' lists.  [default: auto]"),
+    click.option(
+        "--engine",
+        metavar="NAME",
+        help="auto | openvino | onnxruntime | torch | jax | tensorflow | reference | stub  [default: auto]",
+    ),
     click.option("--precision", metavar="NAME", help="auto | int8 | bf16 | fp32  [default: auto]"),
     click.option("--device", metavar="NAME", help="cpu | cuda  [default: cpu]"),
     click.option("--threads", type=int, metavar="N", help="Of the passes together; default: all processors."),

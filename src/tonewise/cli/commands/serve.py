@@ -16,7 +16,9 @@ from tonewise.cli.commands.group import (
 
 limit_options = options(
     click.option("--max-queue-tokens", type=int, metavar="N", help="Let in at once; beyond, 429."),
-    click.option("--max-queue-seconds", type=float, metavar="S", help="Of work that waits under overload."),
+    click.option(
+        "--max-queue-seconds", type=float, metavar="S", help="Of work that waits in a storm.  [default: 1]"
+    ),
     click.option("--max-body-bytes", type=int, metavar="N", help="Of a request.  [default: 2000000]"),
     click.option("--max-texts", type=int, metavar="N", help="Of a request.  [default: 1024]"),
     click.option("--max-model-bytes", type=int, metavar="N", help="Of all models in memory."),

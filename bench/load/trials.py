@@ -20,6 +20,8 @@ SHARE = 0.8
 SAMPLE_SECONDS = 0.25
 CALIBRATING_SECONDS = 10.0
 CALLERS = 16
+WARMING_CALLERS = 64
+"""Who fill the largest batches: the runtime keeps the memory of the largest that it met."""
 PROBE_TEXTS = 8
 PROBING_SECONDS = 8.0
 LIKE_BEFORE = 5
@@ -147,7 +149,7 @@ def resident_mb(pid: int) -> float:
 
 def _capacity(server: Server, asked: Requests) -> float:
     """Texts a second with as many callers as keep it busy, once it is warm."""
-    _ask(server, asked, callers=CALLERS, seconds=CALIBRATING_SECONDS / 2)
+    _ask(server, asked, callers=WARMING_CALLERS, seconds=CALIBRATING_SECONDS / 2)
     found = _ask(server, asked, callers=CALLERS, seconds=CALIBRATING_SECONDS)["asked"]
     good = (one for one in found if one.status == 200 and one.done <= CALIBRATING_SECONDS)
     return sum(len(asked.wanted[one.body]) for one in good) / CALIBRATING_SECONDS

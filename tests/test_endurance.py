@@ -45,7 +45,7 @@ def test_five_times_too_much_is_answered_or_refused_and_nothing_else() -> None:
 
 
 def test_at_four_fifths_every_answer_is_right_and_memory_stays() -> None:
-    growths = []
+    growths: list[float] = []
     with trial((1, 32)) as (server, asked):
         # The runtime keeps the memory of the largest batch that it met, whenever that is: a leak grows twice.
         while len(growths) < 2 and (not growths or growths[-1] >= 0.05):

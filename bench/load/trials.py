@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from bench.load.generator import Asked, Job
 from tonewise import Classifier
 
@@ -191,5 +193,4 @@ def _growth(held: Sequence[float]) -> dict[str, Any]:
 
 
 def _percentile(values: Sequence[float], which: int) -> float:
-    ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, len(ordered) * which // 100)] if ordered else float("nan")
+    return float(np.percentile(values, which)) if values else float("nan")

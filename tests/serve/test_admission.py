@@ -186,9 +186,15 @@ def test_a_request_that_never_fits_makes_no_storm() -> None:
     house.enter(10, "a")
 
 
-def test_what_would_come_too_late_makes_a_storm() -> None:
-    house = Admission(100, 1.0, lambda key: 5.0, Clock())
+@pytest.mark.parametrize(("ahead", "stormy"), [(5.0, True), (0.5, False)])
+def test_what_would_come_too_late_makes_a_storm_unless_little_waits(ahead: float, stormy: bool) -> None:
+    waits = [ahead]
+    house = Admission(100, 1.0, lambda key: waits[0], Clock())
     house.enter(10, "a")
-    house.storm("a")
+    house.late("a")
+    waits[0] = 5.0
+    if not stormy:
+        house.enter(10, "a")
+        return
     with pytest.raises(OverloadedError, match="in a storm"):
         house.enter(10, "a")

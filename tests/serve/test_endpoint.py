@@ -12,7 +12,7 @@ import pytest
 
 from tests.doubles import MakeModel
 from tests.serve.conftest import MOST_SECONDS, Running, serving
-from tonewise.errors import EngineError
+from tonewise.errors import EngineError, OverloadedError, RateLimitedError
 from tonewise.serve import endpoint
 from tonewise.serve.keys import Key, Keys
 
@@ -219,6 +219,31 @@ def test_a_method_that_is_not_for_a_path_is_told_those_that_are(server: Running)
     found = server.pool.request("PUT", server.url + "/")
     assert found.status == 405
     assert {one.strip() for one in found.headers["allow"].split(",")} == {"GET", "HEAD", "POST"}
+
+
+def test_behind_tls_a_path_with_a_slash_too_many_leads_back_to_tls(server: Running) -> None:
+    headers = {"x-forwarded-proto": "https"}
+    found = server.pool.request("GET", server.url + "/health/", headers=headers, redirect=False)
+    assert found.status == 307
+    assert found.headers["location"].startswith("https://")
+
+
+@pytest.mark.parametrize(
+    ("error", "late"), [(OverloadedError("too late"), ["anyone"]), (RateLimitedError("too many"), [])]
+)
+def test_an_answer_that_would_be_late_is_a_sign_of_a_storm_a_rate_limit_is_none(
+    model: MakeModel, monkeypatch: pytest.MonkeyPatch, error: Exception, late: list[str]
+) -> None:
+    with serving(models=(f"moods={model()}/",), cache_bytes=0) as running:
+        told: list[str] = []
+        monkeypatch.setattr(running.service.admission, "late", told.append)
+
+        async def refuse(*_: Any, **__: Any) -> Any:
+            raise error
+
+        monkeypatch.setattr(running.service.scheduler, "answer", refuse)
+        assert running.ask("/classify", TEXT)[0] == 429
+        assert told == late
 
 
 def test_one_poisonous_text_has_its_error_and_the_others_their_answers(model: MakeModel) -> None:

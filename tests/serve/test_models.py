@@ -2,12 +2,15 @@
 
 import threading
 import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
 from tests.doubles import MakeModel
-from tests.serve.conftest import serving
+from tests.serve.conftest import Running, serving
 from tonewise.errors import ModelError, UnavailableError
 
 TEXT = {"texts": ["love"]}
@@ -17,13 +20,20 @@ def weights(folder: Any) -> int:
     return int((folder / "model.safetensors").stat().st_size)
 
 
-def test_beyond_the_memory_limit_the_model_unused_longest_goes_first(
-    model: MakeModel, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@contextmanager
+def room_for_one(model: MakeModel, monkeypatch: pytest.MonkeyPatch) -> Iterator[Running]:
+    """A server of two models whose memory one of them fills."""
     monkeypatch.setattr("tonewise.serve.models.resident_bytes", lambda: 0)  # what tests hold is not theirs
     first, second = model(), model("bert")
     most = weights(first) + weights(second) - 1
     with serving(models=(f"first={first}/", f"second={second}/"), max_model_bytes=most) as running:
+        yield running
+
+
+def test_beyond_the_memory_limit_the_model_unused_longest_goes_first(
+    model: MakeModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with room_for_one(model, monkeypatch) as running:
 
         def states() -> dict[str, str]:
             return {one["name"]: one["state"] for one in running.ask("/v1/models")[1]["data"]}
@@ -122,15 +132,32 @@ def test_a_name_is_given_once(model: MakeModel) -> None:
 def test_it_is_ready_while_the_default_model_made_room_for_another(
     model: MakeModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tonewise.serve.models.resident_bytes", lambda: 0)  # what tests hold is not theirs
-    first, second = model(), model("bert")
-    most = weights(first) + weights(second) - 1
-    with serving(models=(f"first={first}/", f"second={second}/"), max_model_bytes=most) as running:
+    with room_for_one(model, monkeypatch) as running:
         assert running.ask("/classify", TEXT | {"model": "second"})[0] == 200
         assert running.service.models.default.opened is None
         assert running.ask("/ready")[0] == 200
         running.ask("/v1/models/second/unload", {})
         assert running.ask("/ready")[0] == 503
+
+
+def test_it_is_ready_once_what_it_made_room_for_is_open(
+    model: MakeModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with room_for_one(model, monkeypatch) as running, ThreadPoolExecutor() as pool:
+        inner, begun, go = running.service.models._classifier, threading.Event(), threading.Event()
+
+        def slow(bundle: Any) -> Any:
+            begun.set()
+            assert go.wait(60)
+            return inner(bundle)
+
+        monkeypatch.setattr(running.service.models, "_classifier", slow)
+        asked = pool.submit(running.ask, "/classify", TEXT | {"model": "second"})
+        assert begun.wait(60)
+        assert all(one.opened is None for one in running.service.models)
+        ready = pool.submit(running.ask, "/ready")
+        go.set()
+        assert (ready.result()[0], asked.result()[0]) == (200, 200)
 
 
 def test_an_id_names_the_model_that_is_swapped(model: MakeModel) -> None:

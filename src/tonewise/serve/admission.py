@@ -49,20 +49,23 @@ class Admission:
     def enter(self, tokens: int, key: str) -> "Place":
         """Let in so many tokens of a key. Raises OverloadedError."""
         now = self._clock()
-        is_full = (told := self._fault(tokens, key, now)) is not None
+        told = self._fault(tokens, key, now)
+        if told is not None and tokens <= self.most:  # one that never fits says nothing of the others
+            self._storm(key, now)
         told = told or self._storm_fault(key, now)
         if told is not None:
             self._refused[key] = now
-            if is_full and tokens <= self.most:  # one that never fits says nothing of the others
-                self.storm(key)
             raise OverloadedError(told)
         self._refused.pop(key, None)
         self._add(key, tokens)
         return Place(self, key, tokens)
 
-    def storm(self, key: str) -> None:
-        """More of a key waits than should."""
-        now = self._clock()
+    def late(self, key: str) -> None:
+        """A request that was let in would be answered too late: a storm, unless that was its own fault."""
+        if self._ahead(key) > self.seconds:
+            self._storm(key, self._clock())
+
+    def _storm(self, key: str, now: float) -> None:
         self._storms = {name: at for name, at in self._storms.items() if now - at < STORM_SECONDS}
         self._storms[key] = now
 

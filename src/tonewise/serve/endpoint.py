@@ -180,10 +180,8 @@ class Endpoint:
         if not isinstance(error, TonewiseError):
             lines = "".join(traceback.format_exception(error, limit=-6)[:-1])  # the last may quote a text
             self._log.say("fault", id=call.id, kind=type(error).__name__, trace=lines)
-        if isinstance(error, OverloadedError) and call.place is not None:  # let in, but it would be late
-            key, most = call.key.name, self._service.config.serve.max_queue_seconds
-            if self._service.scheduler.seconds_before(key) > most:
-                self._service.admission.storm(key)
+        if type(error) is OverloadedError and call.place is not None:  # let in, but it would be late
+            self._service.admission.late(call.key.name)
         if isinstance(error, DeadlineError):
             self._telemetry.refused.labels("deadline").inc()
         return self._route.dialect.problem(error, self._service)

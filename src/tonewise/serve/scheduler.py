@@ -79,12 +79,8 @@ class Scheduler:
             raise found
         return found, max(ticket.begun - began, 0.0)
 
-    def seconds_ahead(self) -> float:
-        """About how long all that waits will keep the workers busy."""
-        return (self.waiting.seconds_ahead() + self._seconds_in_hand()) / max(self.size, 1)
-
-    def seconds_before(self, key: str) -> float:
-        """About how long what would be computed before a request of this key keeps the workers busy."""
+    def seconds_ahead(self, key: str | None = None) -> float:
+        """About how long the workers are busy with all that waits; for a key, with what it would wait for."""
         return (self.waiting.seconds_ahead(key) + self._seconds_in_hand()) / max(self.size, 1)
 
     def overloaded(self, told: str) -> OverloadedError:

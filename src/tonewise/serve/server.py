@@ -205,7 +205,6 @@ async def _run(
             log_config=None,
             access_log=False,
             server_header=False,
-            proxy_headers=False,
             timeout_keep_alive=KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=max(1, round(serve.grace_seconds)),
         ),

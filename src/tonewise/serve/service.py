@@ -90,7 +90,7 @@ class Service:
         self.models = Models(config, self.scheduler, workers, self._retired)
         serve = config.serve
         self.admission = Admission(
-            serve.max_queue_tokens, serve.max_queue_seconds, self.scheduler.seconds_before
+            serve.max_queue_tokens, serve.max_queue_seconds, self.scheduler.seconds_ahead
         )
         self.cache = Cache(config.serve.cache_bytes)
         self.rates = Rates()
@@ -207,9 +207,14 @@ class Service:
         if not self.is_whole:
             return False
         # The default model may have made room for another, and is opened again when it is asked for.
-        found = [one for one in (self.models.default, *self.models) if one.opened is not None]
-        if not found or (opened := found[0].opened) is None:
-            return any(model.opening is not None for model in self.models)  # after it made room
+        every = (self.models.default, *self.models)
+        found = [one for one in every if one.opened] or [one for one in every if one.opening]
+        if not found:
+            return False
+        try:
+            opened = found[0].opened or await self._waited_for(found[0])
+        except Exception:
+            return False
         lane = opened.lanes["classify" if found[0].heads else "embed"]
         last = self.scheduler.last_success.get(lane)
         if last is not None and time.monotonic() - last < PROBE_SECONDS:
@@ -227,6 +232,13 @@ class Service:
         self.models.close()
 
     # How.
+
+    async def _waited_for(self, model: Model) -> Opened:
+        """A model that somebody else has opened just now. Raises TimeoutError, and what opening it raised."""
+        async with asyncio.timeout(PROBE_SECONDS):
+            opened = await self.models.use(model)
+        opened.release()
+        return opened
 
     def _check_count(self, texts: Sequence[Any]) -> None:
         most = self.config.serve.max_texts

@@ -47,6 +47,7 @@ bench: $(WORK)/dev ## measure on this machine (needs TONEWISE_DATA)
 
 peers: $(WORK)/dev ## measure the rivals beside ours (needs TONEWISE_DATA; installs them in environments of their own)
 	$(BIN)/python bench/peers.py
+	$(BIN)/python -m bench.serve_peers
 
 $(WORK)/venv:
 	$(PYTHON) -m venv .venv

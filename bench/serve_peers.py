@@ -4,6 +4,7 @@ import argparse
 import os
 import statistics
 import sys
+import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -24,6 +25,7 @@ from tonewise import Classifier
 from tonewise.store import resolve
 
 OURS = "tonewise"
+WORK = Path(tempfile.gettempdir()) / "tonewise-peers"
 SIZES = {"one": 1, "32": LARGE}
 PATIENCE_SECONDS = 120
 SECONDS_OF_32 = 60
@@ -44,7 +46,7 @@ class Place:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--work", type=Path, required=True, help="environments, weights and logs, kept")
+    parser.add_argument("--work", type=Path, default=WORK, help="environments, weights and logs, kept")
     parser.add_argument("--seconds", type=int, default=SECONDS, help="of requests of one text")
     parser.add_argument("--seconds-of-32", type=int, default=SECONDS_OF_32, help="of requests of 32 texts")
     parser.add_argument("--rounds", type=int, default=ROUNDS)

@@ -127,6 +127,27 @@ def _rival_cell(one: dict[str, Any] | None) -> str:
     return f"{rate:,.0f} ({one['of_pipeline']} ×)" if "of_pipeline" in one else f"{rate:,.0f}"
 
 
+def small_data() -> str:
+    """How `train` does with few examples, beside others, in percent of right answers."""
+    path = RESULTS / "small_data.json"
+    means = json.loads(path.read_text())["figures"]["means"]
+    cells = {(one["set"], one["examples"], one["method"]): one for one in means}
+    methods = ("tonewise", "regression", "setfit")
+    lines = [
+        "| set | examples | draws | `tonewise train` | regression | SetFit | least above regression |",
+        "|---|---:|---:|---:|---:|---:|---:|",
+    ]
+    for name, examples in dict.fromkeys((one["set"], one["examples"]) for one in means):
+        ours, regression, setfit = (cells.get((name, examples, method)) for method in methods)
+        if ours is None or regression is None:
+            continue
+        theirs = "–" if setfit is None else f"{setfit['accuracy']:.1%} ({setfit['draws']} of the draws)"
+        least = f"{100 * ours['least_over_regression']:+.1f}"
+        told = f"{ours['draws']} | {ours['accuracy']:.1%} | {regression['accuracy']:.1%} | {theirs} | {least}"
+        lines.append(f"| {name} | {examples:,} | {told} |")
+    return "\n".join(lines)
+
+
 def between(path: Path, name: str, content: str) -> str:
     """The text of a page with what stands between two markers replaced."""
     return _filled(path.read_text("utf-8"), name, content)
@@ -142,6 +163,7 @@ def _filled(text: str, name: str, content: str) -> str:
 PAGES: dict[str, Callable[[Path], str]] = {
     "docs/cli.md": lambda _: help_pages(),
     "ARCHITECTURE.md": lambda path: between(path, "map", code_map()),
+    "docs/training.md": lambda path: between(path, "small-data", small_data()),
     "README.md": lambda path: _filled(between(path, "figures", figures()), "rivals", rivals()),
 }
 

@@ -1,4 +1,4 @@
-"""The README's words are tried: its Python runs, its commands run, its figures are the measured ones."""
+"""The words of README and guide are tried: Python runs, commands run, figures are the measured ones."""
 
 import json
 import re
@@ -16,6 +16,7 @@ from tonewise.cli import run
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
+PAGES = README + (ROOT / "docs/training.md").read_text("utf-8")
 MOODS = {"sad": "sadness", "happy": "joy", "angry": "anger"}
 CARD = """---
 license: apache-2.0
@@ -29,8 +30,8 @@ model-index:
 ---
 """
 """A claim that a random model does not keep."""
-BLOCKS = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
-COMMANDS = re.findall(r"^\$ (.*)$", README, flags=re.MULTILINE)
+BLOCKS = re.findall(r"```python\n(.*?)```", PAGES, flags=re.DOTALL)
+COMMANDS = re.findall(r"^\$ (.*)$", PAGES, flags=re.MULTILINE)
 
 
 def test_the_readme_shows_python_and_commands() -> None:
@@ -47,7 +48,7 @@ ELSEWHERE = ("pip ", "curl ", "tonewise serve ", "tonewise pull ", "cat ")
 """Their commands are run by tests of their own, or need a network."""
 
 
-@pytest.mark.parametrize("line", [line for line in COMMANDS if not line.startswith(ELSEWHERE)])
+@pytest.mark.parametrize("line", sorted({line for line in COMMANDS if not line.startswith(ELSEWHERE)}))
 def test_the_commands_of_the_readme_run(
     line: str, here: Path, model: object, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -62,6 +63,8 @@ def test_the_commands_of_the_readme_run(
     Path("labels.csv").write_text("label,ours\nsadness,low\njoy,high\nanger,high\n")
     folder = Path(shutil.copytree(model(), "my-model"))  # type: ignore[operator]
     (folder / "README.md").write_text(CARD)
+    if "./my-moods" in line:
+        shutil.copytree(folder, "my-moods")
     line = line.replace(".jsonl.gz", ".jsonl")
     program, *arguments = shlex.split(line, comments=True)
     assert program == "tonewise"

@@ -75,14 +75,16 @@ def quantize(
     *,
     config: Config | None = None,
     target: float = TARGET,
+    compared: Sequence[Text] | None = None,
     progress: Progress = lambda told: None,
 ) -> Quantized:
     """Write a bundle to `output` that has the ranges of these unlabelled texts, and its measured agreement.
 
     Every other text gives the ranges, spread evenly over all of them up to 24,000 tokens; up to 2,000 of
-    the rest are answered in fp32, and in int8 by each installed engine that has it. As long as fewer
-    labels than `target` agree, the layers that int8 harms most are left in higher precision. The bundle
-    has the heads that `ref` selects. `progress` is told what goes on, a line each time.
+    the rest, or of `compared` in their place, are answered in fp32, and in int8 by each installed engine
+    that has it. Labels of texts that a model has learned from agree more often than those of others. As
+    long as fewer labels than `target` agree, the layers that int8 harms most are left in higher precision.
+    The bundle has the heads that `ref` selects. `progress` is told what goes on, a line each time.
 
     Raises InputError for fewer than 20 texts, ConfigError for a target that is no share, RowError for a
     text that cannot be read, ModelError for a model without labels or one whose labels do not agree even
@@ -97,7 +99,7 @@ def quantize(
     bundle = resolve(ref, config.store)
     _check_labels(bundle)
     with new_folder(output) as folder:
-        fit, held, padding_id = _encoded(ref, texts, config)
+        fit, held, padding_id = _encoded(ref, texts, compared, config)
         progress(f"fitting ranges on {len(fit):,} texts")
         spec = NetworkSpec.from_config(bundle.network, bundle.ref)
         weights = load_weights(bundle.weights, spec, bundle.ref)
@@ -169,12 +171,15 @@ def _check_labels(bundle: Bundle) -> None:
 
 
 def _encoded(
-    ref: str | Path, texts: Sequence[Text], config: Config
+    ref: str | Path, texts: Sequence[Text], compared: Sequence[Text] | None, config: Config
 ) -> tuple[list[Encoding], list[Encoding], int]:
     """What ranges are fitted on, the other texts, which are answered, and the id of padding."""
+    others, first = (texts, 1) if compared is None else (compared, 0)
     with Classifier.load(ref, config=_with_engine(config, EngineConfig("stub"))) as reader:
         fit = _encode(reader, texts, _spread(range(0, len(texts), 2), FIT_TEXTS))
-        held = _encode(reader, texts, _spread(range(1, len(texts), 2), COMPARED_TEXTS))
+        held = _encode(
+            reader, others, _spread(range(first, len(others), 1 if compared else 2), COMPARED_TEXTS)
+        )
     tokens = sum(len(row.input_ids) for encoding in fit for row in encoding.rows)
     return fit[:: -(-tokens // FIT_TOKENS)], held, reader.tokenizer.padding_id
 

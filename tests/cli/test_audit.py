@@ -22,6 +22,9 @@ def files(here: Path) -> Path:
     (here / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in made))
     (here / "held.csv").write_text(f"text,label\nnew,joy\n{rows()[5]['text']},joy\n")
     (here / "one.csv").write_text("text,label\n" + "".join(f"happy {i},joy\n" for i in range(9)))
+    (here / "two.csv").write_text("text,label\nhappy,joy\nsad,sadness\n")
+    (here / "blank.csv").write_text("text,label\n" + '" ",joy\n"",sadness\n' * 9)
+    (here / "four.csv").write_text("text,label\n" + "happy,joy\nsad,sadness\nbad,sadness\nlove,joy\n" * 2)
     (here / "ids.csv").write_text("text,label\n" + "".join(f"happy {i},{i}\n" for i in range(99)))
     (here / "folder.csv").mkdir()
     return here
@@ -71,13 +74,29 @@ def test_no_rows_leave_the_counts(cli: Cli, base: str, files: Path) -> None:
     [
         ("one.csv", "fatal: all 9 rows have the same label (joy); two are the least"),
         ("ids.csv", "fatal: 99 different labels in 99 rows: is column 'label' an id or a text?"),
+        ("two.csv", "fatal: in 2 rows no label of column 'label' occurs twice; give 2 rows of each or more"),
+        ("blank.csv", "fatal: all 18 texts are empty; name the column that holds them with --text-column"),
     ],
 )
 def test_what_is_fatal_to_training_is_shown(cli: Cli, base: str, files: Path, name: str, told: str) -> None:
     done = cli("audit", name, "--base", base)
     assert done.status == 0
     assert done.text.splitlines()[1].startswith(told)
-    assert "label errors were not looked for: see what is fatal" in done.text
+    why = "see what is fatal, for which `tonewise train` refuses such a set"
+    assert f"label errors were not looked for: {why}" in done.text.splitlines()
+
+
+def test_few_texts_are_looked_over_as_far_as_they_can_be(cli: Cli, base: str, files: Path) -> None:
+    done = cli("audit", "four.csv", "--base", base)
+    assert (done.status, done.err) == (0, "")
+    lines = done.text.splitlines()
+    assert lines[:2] == [
+        "8 rows, 2 labels",
+        "label errors were not looked for: 4 different texts cannot make 5 folds",
+    ]
+    assert "rows that repeat a text and its label: 4" in lines
+    told = json.loads(cli("audit", "four.csv", "--base", base, "--json").text)
+    assert (told["agreement"], told["unjudged"]) == (None, "4 different texts cannot make 5 folds")
 
 
 @pytest.mark.parametrize(

@@ -60,6 +60,22 @@ def test_the_output_folder_gets_the_json_and_the_page(cli: Cli, refs: list[str],
     assert "<svg" in Path("a/b/compare.html").read_text("utf-8")
 
 
+def test_a_folder_that_holds_the_report_of_something_else_is_refused(
+    cli: Cli, refs: list[str], made_up: MadeUp
+) -> None:
+    pytest.importorskip("matplotlib")
+    for _ in range(2):  # the same again replaces it
+        assert cli("compare", *refs, *COMMAND, "--output", "a").status == 0
+    before = Path("a/compare.html").read_bytes()
+    Path("other.tsv").write_bytes(Path("in.tsv").read_bytes())
+    made_up.asked.clear()
+    for arguments in ((*refs[::-1], *COMMAND), (*refs, "other.tsv", *COMMAND[1:])):
+        done = cli("compare", *arguments, "--output", "a")
+        assert (done.status, done.out, made_up.asked) == (7, b"", [])
+        assert "a holds comparison.json of another model or other data; name another folder" in done.err
+    assert Path("a/compare.html").read_bytes() == before
+
+
 def test_labels_are_mapped_for_the_models_that_are_named(
     cli: Cli, refs: list[str], made_up: MadeUp, model: MakeModel
 ) -> None:

@@ -96,6 +96,40 @@ def test_a_folder_gets_the_page_and_the_json(cli: Cli, ref: str, files: Path) ->
     assert (out / "report.html").read_text("utf-8").startswith("<!doctype html>")
 
 
+def test_a_folder_that_holds_the_report_of_something_else_is_refused(
+    cli: Cli, ref: str, model: MakeModel, files: Path
+) -> None:
+    pytest.importorskip("matplotlib")
+    command = ("evaluate", ref, "in.csv", *STUB, "--draws", "5", "-o", "out")
+    assert cli(*command).status == 0
+    assert cli(*command, "--worst", "1", "--head", "label").status == 0
+    before = {path.name: path.read_bytes() for path in (files / "out").iterdir()}
+    other = model("distilbert", seed=2)
+    piped = ("evaluate", ref, "-", "--input-format", "csv", *STUB, "-o", "out")
+    for done in (
+        cli("evaluate", other, "in.csv", *STUB, "-o", "out"),
+        cli("evaluate", ref, "half.csv", *STUB, "-o", "out"),
+        cli("evaluate", ref, "in.csv", "half.csv", *STUB, "-o", "out"),
+        cli(*piped, stdin=(files / "in.csv").read_bytes()),
+    ):
+        told = "out holds evaluation.json of another model or other data; name another folder"
+        assert (done.status, done.out, done.err) == (7, b"", f"tonewise: {told}\n")
+    assert {path.name: path.read_bytes() for path in (files / "out").iterdir()} == before
+
+
+@pytest.mark.parametrize("held", ["", "[]", '{"model": 7}', "{" * 9])
+def test_a_report_that_nobody_can_tell_the_model_of_stays(cli: Cli, ref: str, files: Path, held: str) -> None:
+    pytest.importorskip("matplotlib")
+    (files / "out").mkdir()
+    (files / "out" / ("evaluation.json" if held else "report.html")).write_text(held)
+    (files / "out" / "notes.txt").write_text("mine")
+    command = ("evaluate", ref, "in.csv", *STUB, "--draws", "5", "-o", "out")
+    assert cli(*command).status == 7
+    (files / "out" / ("evaluation.json" if held else "report.html")).unlink()
+    assert cli(*command).status == 0
+    assert (files / "out" / "notes.txt").read_text() == "mine"
+
+
 def test_without_matplotlib_the_page_is_refused_before_anything_runs(
     cli: Cli, ref: str, files: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -143,3 +177,18 @@ def test_rows_that_cannot_be_used_may_be_skipped(cli: Cli, ref: str, files: Path
     done = cli("evaluate", ref, "null.csv", *STUB, "--on-error", "skip", "--draws", "5")
     assert done.status == 0
     assert "1 row was skipped; the first: null.csv line 3" in done.text
+    done = cli("evaluate", ref, "other.csv", *STUB, "--on-error", "skip", "--draws", "5")
+    assert done.status == 0
+    assert (
+        "1 row was skipped; the first: other.csv line 2: head 'label' does not know the label 'glad'"
+        in done.text
+    )
+
+
+def test_json_tells_the_map(cli: Cli, ref: str, files: Path) -> None:
+    mapping = {"sadness": "low", "joy": "glad", "anger": "low"}
+    (files / "map.json").write_text(json.dumps(mapping))
+    (files / "mapped.csv").write_text("text,label\nso happy,glad\nso sad,low\n")
+    done = cli("evaluate", ref, "mapped.csv", *STUB, "--map", "map.json", "--draws", "5", "--json")
+    model = json.loads(done.text)["model"]
+    assert (model["map"], model["mapping"]) == ("map.json", mapping)

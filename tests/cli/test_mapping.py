@@ -1,17 +1,24 @@
 """`map` and `classify --map`: the consumer's labels, the same ones either way."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.cli.conftest import Cli
 from tests.doubles import MakeModel
+from tests.evaluate.cards import card, joined, with_card
+from tests.evaluate.conftest import Bundles, bundles
 from tests.models import LABELS
 from tonewise import Classifier
 from tonewise.errors import ConfigError, ModelError
+from tonewise.evaluate.claims import read_claims
 from tonewise.export import export
+from tonewise.store import resolve
+from tonewise.store.writing import pinned_files, write_manifest
 
+__all__ = ["bundles"]  # a fixture
 MERGED = dict(zip(LABELS, ("down", "up", "down"), strict=True))
 
 
@@ -48,6 +55,41 @@ def test_a_mapping_that_misses_a_label_is_one_line(cli: Cli, model: MakeModel, h
         assert "less.csv: no label for 'anger' of head 'label'" in done.err
         assert done.err.count("\n") == 1
     assert not (here / "new").exists()
+
+
+def test_a_card_of_mapped_labels_states_no_figure_of_the_old_ones(
+    cli: Cli, model: MakeModel, here: Path, file: str
+) -> None:
+    stated = card([{"type": "accuracy", "value": 0.95}])
+    assert cli("map", with_card(model, here / "old", stated), file, "-o", "new").status == 0
+    text = (here / "new" / "README.md").read_text("utf-8")
+    assert text == (
+        "---\nlicense: mit\n---\n# A model\n\n## Mapped: head label\n\nBy `tonewise map` its answers have "
+        "other labels. What stands above was measured before. The figures of it that the front matter stated "
+        "are left out.\n"
+    )
+    done = cli("reproduce", "./new", "--data", "rows.csv")
+    assert (done.status, "its card has no model-index" in done.err) == (4, True)
+    assert cli("verify", "./new").status == 0
+    (here / "same.json").write_text(json.dumps({label: label for label in LABELS}))
+    assert cli("map", "./old", "same.json", "-o", "same").status == 0
+    assert (here / "same" / "README.md").read_text("utf-8") == stated
+
+
+def test_figures_of_heads_that_are_not_mapped_stay(cli: Cli, bundles: Bundles, here: Path) -> None:
+    folder = bundles(one={}, other={})
+    stated = [
+        card([{"type": "accuracy", "value": value}], head=name)
+        for name, value in (("one", 0.8), ("other", 0.9))
+    ]
+    (folder / "README.md").write_text(joined(*stated), "utf-8")
+    write_manifest(folder, replace(resolve(folder).manifest, files=pinned_files(folder)))
+    (here / "one.json").write_text(json.dumps({"one": MERGED}))
+    assert cli("map", folder, "one.json", "-o", "new").status == 0
+    (claim,) = read_claims(here / "new" / "README.md", "new")
+    assert (claim.head, claim.value) == ("other", 0.9)
+    text = (here / "new" / "README.md").read_text("utf-8")
+    assert text.count("## Mapped: head ") == text.count("## Mapped: head one\n") == 1
 
 
 def test_python_takes_a_file_or_a_table(model: MakeModel, file: str) -> None:

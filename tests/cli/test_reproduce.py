@@ -9,7 +9,9 @@ import pytest
 from tests.cli.conftest import Cli
 from tests.doubles import MakeModel
 from tests.evaluate.cards import TEXTS, answered, card, joined, with_card, write_rows
+from tests.evaluate.conftest import Bundles, bundles
 
+__all__ = ["bundles"]  # a fixture
 ENGINE = ("--engine", "onnxruntime", "--precision", "fp32", "--threads", "1")
 
 
@@ -71,6 +73,33 @@ def test_rows_that_were_skipped_and_data_that_was_not_read_are_told(
     assert "acme/feelings, split x: not read, as nothing of it is measured" in done.text
     assert "perplexity     N/A" in done.text
     assert "1 of 1 figures are within ±1 points of the card's; 1 could not be measured" in done.text
+
+
+def test_figures_that_cannot_be_measured_again_are_told_with_the_reason(
+    cli: Cli, model: MakeModel, here: Path, data: str
+) -> None:
+    why = "out-of-fold figures of rows that the model has since learned; evaluate it on other labelled rows"
+    learned = card([{"type": "accuracy", "name": "Accuracy", "value": 0.529}], split="out-of-fold")
+    done = cli("reproduce", with_card(model, here / "alone", learned), "--data", data, *ENGINE)
+    told = f"tonewise: the card's figures (Accuracy) cannot be measured again: {why}\n"
+    assert (done.status, done.out, done.err) == (4, b"", told)
+    both = joined(learned, card([{"type": "accuracy", "value": 0.95}]))
+    done = cli("reproduce", with_card(model, here / "both", both), "--data", data, *ENGINE)
+    assert (done.status, done.err) == (0, "")
+    assert f"acme/feelings, split out-of-fold: cannot be measured again: {why}" in done.text
+    assert "Accuracy  52.90%         —       —  not measured" in done.text
+    assert "1 of 1 figures are within ±1 points of the card's; 1 could not be measured" in done.text
+
+
+def test_a_figure_of_no_head_is_told_beside_those_of_the_head(cli: Cli, bundles: Bundles, here: Path) -> None:
+    folder = bundles(one={}, other={})
+    metrics = [{"type": "accuracy", "name": "Accuracy", "value": 0.5}]
+    (folder / "README.md").write_text(joined(card(metrics), card(metrics, head="one")), "utf-8")
+    file = write_rows(here / "some.jsonl", [(text, 0) for text in TEXTS])
+    done = cli("reproduce", folder, "--head", "one", "--data", file, "--engine", "stub", "--tolerance", "100")
+    assert (done.status, done.err) == (0, "")
+    assert "not measured: the model has several heads, and the card does not say of which one" in done.text
+    assert "1 of 1 figures" in done.text
 
 
 def test_json_has_no_nan(cli: Cli, model: MakeModel, here: Path, data: str) -> None:

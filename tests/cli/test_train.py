@@ -54,6 +54,7 @@ def write_joined(path: Path, rows: Dicts) -> None:
 
 
 def test_files_become_a_bundle_and_what_was_found_is_told(cli: Cli, base: str, files: Path) -> None:
+    write_tsv(files / "held.tsv", some(120, seed=1))
     before = set(os.listdir())
     done = cli("train", "moods.tsv", "--validation", "held.tsv", "--base", base, *QUICK, "--output", "out")
     assert done.status == 0, done.err
@@ -61,7 +62,7 @@ def test_files_become_a_bundle_and_what_was_found_is_told(cli: Cli, base: str, f
     assert first == f"out  {opened(Path('out')).digest}"
     assert figures.startswith("label: Accuracy 0.")
     assert " → " in figures.partition("; ECE ")[2]
-    assert figures.endswith(" (30 held-out rows)")
+    assert figures.endswith(" (120 held-out rows)")
     assert int8.startswith("int8: labels as in fp32: onnxruntime ")
     assert following == 'next: tonewise classify --model ./out "a text"; tonewise evaluate ./out FILE'
     findings = done.err.splitlines()
@@ -91,6 +92,32 @@ def test_a_single_and_a_multi_label_head_learn_side_by_side(cli: Cli, base: str,
     assert found["mood"].problem_type == "single_label_classification"
     assert found["tags"].problem_type == "multi_label_classification"
     assert set(found["tags"].labels) == {*found["mood"].labels, "time"}
+
+
+def test_each_heads_data_has_terms_of_its_own(cli: Cli, base: str, files: Path) -> None:
+    heads = ("--head", "one=moods.tsv", "--head", "two=held.tsv")
+    command = ("train", *heads, "--base", base, *QUICK, "--no-int8", "--output", "out")
+    done = cli(*command, "--data-licence", "one=mit", "--data-name", "two=Moods of others")
+    assert done.status == 0, done.err
+    card = Path("out/README.md").read_text()
+    assert "- the data moods.tsv: mit" in card
+    assert "- the data Moods of others: not stated" in card
+    assert done.text.count("so few tell little") == 2
+    done = cli(*command[:-1], "other", "--data-licence", "mit")
+    is_one_line(done, 2, "--data-licence 'mit': of which head? write --data-licence one=mit")
+    done = cli(*command[:-1], "other", "--data-licence", "three=mit")
+    is_one_line(done, 2, "--data-licence names 'three'; the heads are one, two")
+
+
+def test_the_old_models_texts_may_stand_behind_its_name(cli: Cli, base: str, files: Path) -> None:
+    done = cli("train", "moods.tsv", "--base", base, *QUICK, "--no-int8", "--output", "old")
+    assert done.status == 0, done.err
+    command = ("train", "--head", "new=held.tsv", *QUICK, "--no-int8", "--output", "out")
+    is_one_line(cli(*command, "--retain", "./old:gone.tsv"), 3, "gone.tsv")
+    is_one_line(cli(*command, "--retain", "./old:moods.tsv", "--retain-data", "moods.tsv"), 2, "give one of")
+    done = cli(*command, "--retain", "./old:moods.tsv")
+    assert done.status == 0, done.err
+    assert "label, kept: accuracy " in done.err
 
 
 def test_knobs_and_terms_reach_the_training_and_the_card(cli: Cli, base: str, files: Path) -> None:

@@ -29,17 +29,20 @@ def turned(label: str, labels: Sequence[str] = LABELS) -> str:
     return labels[(labels.index(label) + 1) % len(labels)]
 
 
-def gold_of(answers: Sequence[Any], wrong: int = WRONG) -> list[str]:
+def gold_of(answers: Sequence[Any], wrong: int = WRONG, labels: Sequence[str] = LABELS) -> list[str]:
     """The labels that were found; the first `wrong` of them another."""
-    return [turned(one.label) if i < wrong else one.label for i, one in enumerate(answers)]
+    return [turned(one.label, labels) if i < wrong else one.label for i, one in enumerate(answers)]
 
 
 def labelled_by(
-    classifier: Classifier, wrong: int = WRONG, columns: Mapping[str, Sequence[Any]] | None = None
+    classifier: Classifier,
+    wrong: int = WRONG,
+    columns: Mapping[str, Sequence[Any]] | None = None,
+    labels: tuple[str, ...] = LABELS,
 ) -> Labelled:
     """Texts on which a classifier of one label a text errs `wrong` times, with other columns beside them."""
     some = texts()
-    gold = gold_of(classifier.classify(some), wrong)
+    gold = gold_of(classifier.classify(some), wrong, labels)
     rows = zip(some, gold, strict=True)
     examples = [
         Example(
@@ -52,7 +55,7 @@ def labelled_by(
         )
         for i, (text, label) in enumerate(rows)
     ]
-    return read_labelled(examples, None, Labels(names=LABELS))
+    return read_labelled(examples, None, Labels(names=labels))
 
 
 @pytest.fixture

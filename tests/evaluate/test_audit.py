@@ -12,7 +12,7 @@ import pytest
 from tests.doubles import MakeModel
 from tonewise import Classifier
 from tonewise.config import Config, TokenizerConfig
-from tonewise.errors import EngineError, InputError, MissingExtraError, RowError
+from tonewise.errors import EngineError, MissingExtraError, RowError
 from tonewise.evaluate.audit import BASE, KINDS, Audit, audit
 from tonewise.source import Example
 from tonewise.source.labelled import Labels, read_labelled
@@ -134,13 +134,29 @@ def test_an_error_names_the_row_of_the_file(
 def test_where_nothing_can_be_learnt_the_rest_is_still_told(look: Callable[..., Audit]) -> None:
     found = look([{"text": text, "label": "joy"} for text in ("a", "a", "i", "you", "love", "joy")])
     assert found.agreement is None
+    assert found.unjudged == "see what is fatal, for which `tonewise train` refuses such a set"
     assert [(one.code, one.severity) for one in found.findings] == [("one_label", "fatal")]
     assert [one.kind for one in found.suspects] == ["duplicate"]
 
 
-def test_too_few_texts_are_told(look: Callable[..., Audit]) -> None:
-    with pytest.raises(InputError, match="4 different texts cannot make 5 folds"):
-        look([{"text": text, "label": label} for text, label in zip("abcd", "xyxy", strict=True)])
+def test_of_too_few_texts_the_rest_is_still_told(look: Callable[..., Audit]) -> None:
+    pairs = [*zip("abcd", "xyxy", strict=True), ("A", "x"), ("b", "x"), ("", "z")]
+    found = look([{"text": text, "label": label} for text, label in pairs[:-1]])
+    assert (found.agreement, found.unjudged) == (None, "4 different texts cannot make 5 folds")
+    assert [one.kind for one in found.suspects] == ["conflict", "conflict", "duplicate"]
+    assert found.to_json()["unjudged"] == found.unjudged
+    more = look([{"text": text, "label": label} for text, label in pairs])
+    assert (more.agreement is None, more.unjudged) == (False, None)
+    assert [one.code for one in more.findings] == ["rare_label"]
+
+
+def test_texts_that_are_all_empty_are_a_finding_of_the_set(look: Callable[..., Audit]) -> None:
+    found = look([{"text": " ", "label": label} for label in "xyxy"])
+    assert [(one.code, one.severity) for one in found.findings] == [("empty_text", "fatal")]
+    assert len(found.of("empty")) == 4
+    (told,) = look([*rows(), {"text": " ", "label": "joy"}]).of("empty")
+    assert told.where == "text 145"
+    assert look([*rows(), {"text": " ", "label": "joy"}]).findings == ()
 
 
 def test_the_same_set_gives_the_same_audit(look: Callable[..., Audit]) -> None:

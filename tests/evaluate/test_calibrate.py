@@ -214,6 +214,56 @@ def test_a_front_matter_loses_its_figures_or_stays_as_it_is(text: str, wanted: s
     assert without_figures(text, "gone") == text
 
 
+TRAINED = """---
+license: mit
+---
+
+# {title}
+
+## Use
+
+```sh
+tonewise classify --model "./{path}" "a text"
+```
+
+Not "./{path}-9", and {path} was measured.
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "title", "new", "renamed"),
+    [
+        ("mood", "mood", "mood-2", "mood-2"),
+        ("my_mood", "my_mood", "_mood_", r"\_mood\_"),
+        ("_a b & c*", r"\_a b &amp; c\*", "x<y", r"x\<y"),
+    ],
+)
+def test_a_card_of_the_old_folders_name_gets_the_new_ones(
+    bundles: Bundles, tmp_path: Path, old: str, title: str, new: str, renamed: str
+) -> None:
+    folder = bundles(own={}).rename(tmp_path / old)
+    (tmp_path / "to").mkdir()
+    text = TRAINED.format(title=title, path=old)
+    found = calibrated_card(folder, tmp_path / "to" / new, text).decode()
+    wanted = TRAINED.format(title=renamed, path=old).replace(f'"./{old}" ', f'"./{new}" ')
+    assert found.startswith(wanted.rstrip())
+    third = tmp_path / "third"
+    calibrate(tmp_path / "to" / new, single(folder, 40, 1.0), third, config=STUB, draws=5)
+    again = (third / "README.md").read_text()
+    assert again.startswith(wanted.replace(renamed, "third", 1).replace(f'"./{new}" ', '"./third" ').rstrip())
+
+
+@pytest.mark.parametrize("title", ["Moods of texts", "own 2", "own`"])
+def test_a_card_of_another_name_keeps_it(bundles: Bundles, tmp_path: Path, title: str) -> None:
+    folder = bundles(own={}).rename(tmp_path / "own")
+    text = TRAINED.format(title=title, path="own")
+    assert calibrated_card(folder, tmp_path / "new", text).decode().startswith(text.rstrip())
+    (tmp_path / "in").mkdir()
+    untitled = bundles(own={}).rename(tmp_path / "in" / "own")
+    bare = calibrated_card(untitled, tmp_path / "bare", "No title\n\n## own\n").decode()
+    assert bare.startswith("No title\n\n## own\n")
+
+
 def test_a_card_in_another_encoding_keeps_its_bytes(bundles: Bundles, tmp_path: Path) -> None:
     found = calibrated_card(bundles(own={}), tmp_path / "new", "# Ein Mod\xe8ll\n".encode("latin-1"))
     assert found.startswith(b"# Ein Mod\xe8ll\n\n## Calibrated again: head own\n")

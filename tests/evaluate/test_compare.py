@@ -15,7 +15,7 @@ from tonewise import Classifier
 from tonewise.config import BatchConfig, Config, EngineConfig, RunConfig, StoreConfig, TokenizerConfig
 from tonewise.errors import ConfigError, RowError
 from tonewise.evaluate.compare import MOST_TIMED, Candidate, Comparison, Timing, compare
-from tonewise.evaluate.compare_words import cost_table, quality_table, terms
+from tonewise.evaluate.compare_words import cost_table, legend, quality_table, terms
 from tonewise.evaluate.evaluation import evaluate
 from tonewise.source.labelled import Labelled, Labels, read_labelled
 from tonewise.store import HeadSpec
@@ -104,6 +104,8 @@ def test_models_take_turns_on_the_engine_that_answered_and_medians_count(
     assert (first.p50_ms, first.peak_memory_mb) == (4, 310)
     free = compare([str(teacher), str(teacher)], gold, config=REFERENCE, timing=Timing(1), draws=5)
     assert [row.cost_per_million for row in free.rows] == [None, None]
+    assert legend(found)[1].startswith(f"Speed: medians of 3 turns over {len(gold)} of the texts, each in a")
+    assert legend(free)[1].startswith(f"Speed: one turn over {len(gold)} of the texts, each in a process")
 
 
 def test_speed_that_cannot_be_measured_leaves_quality_and_a_reason(

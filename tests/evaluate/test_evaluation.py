@@ -20,6 +20,7 @@ from tonewise.source import Example
 from tonewise.source.labelled import Labelled, Labels, read_labelled
 
 STUB = Config(engine=EngineConfig("stub"))
+SKIP = replace(STUB, run=RunConfig(on_error="skip"))
 
 
 def several(rows: list[tuple[str, ...]], names: tuple[str, ...] = LABELS) -> Labelled:
@@ -101,6 +102,60 @@ def test_a_label_that_the_model_has_not_is_refused_with_both_lists(
     mapping = dict(zip(("LABEL_0", "LABEL_1", "LABEL_2"), LABELS, strict=True))
     found = evaluate(generic, labelled, config=replace(STUB, head=HeadConfig(mapping)), draws=5)
     assert found.labels == LABELS
+
+
+def test_an_evaluation_tells_its_map(model: MakeModel, tmp_path: Path) -> None:
+    generic, names = model(labels=("LABEL_0", "LABEL_1", "LABEL_2")), ("LABEL_0", "LABEL_1", "LABEL_2")
+    mapping = dict(zip(names, LABELS, strict=True))
+    (tmp_path / "map.json").write_text(json.dumps(mapping))
+    with Classifier.load(generic, engine="stub", map=mapping) as classifier:
+        labelled = labelled_by(classifier)
+    for given, told in (
+        (mapping, "a table"),
+        (str(tmp_path / "map.json"), str(tmp_path / "map.json")),
+        (tmp_path / "map.json", str(tmp_path / "map.json")),
+    ):
+        table = evaluate(generic, labelled, config=replace(STUB, head=HeadConfig(given)), draws=5).to_json()
+        assert (table["model"]["map"], table["model"]["mapping"]) == (told, mapping)
+        json.dumps(table, allow_nan=False)
+    with Classifier.load(generic, engine="stub") as classifier:
+        plain = evaluate(classifier, labelled_by(classifier, 0, labels=names), draws=5)
+    assert (plain.model["map"], plain.model["mapping"]) == (None, None)
+
+
+def test_rows_of_labels_that_the_model_lacks_are_skipped_on_request(
+    stub: Classifier, model: MakeModel
+) -> None:
+    labelled = labelled_by(stub)
+    rows = [one if i != 5 else replace(one, labels=("glad",)) for i, one in enumerate(labelled.examples)]
+    data = read_labelled(rows, None, Labels(names=(*LABELS, "glad")))
+    with pytest.raises(InputError, match=r"'glad' of the data; .* with --map FILE, or leave out .* skip$"):
+        evaluate(model(), data, config=STUB)
+    found = evaluate(model(), data, config=SKIP, draws=5)
+    assert found.skipped == ("row 6: head 'label' does not know the label 'glad'",)
+    kept = evaluate(model(), labelled.take([i for i in range(N) if i != 5]), config=STUB, draws=5)
+    assert found.figures == kept.figures
+    assert found.data["labels"] == [*LABELS, "glad"]
+    other = replace(data, names=("a", "b", "c", "glad"))
+    with pytest.raises(InputError, match="does not know the label 'a' of the data"):
+        evaluate(model(), other, config=SKIP)
+
+
+def test_a_row_of_several_labels_is_skipped_for_one_that_the_model_lacks(bundles: Bundles) -> None:
+    folder = bundles(own={"problem_type": "multi_label_classification"})
+    data = several([("joy",), ("joy", "glad"), (), ("glad",)], (*LABELS, "glad"))
+    found = evaluate(folder, data, config=SKIP, draws=5)
+    assert (len(found.gold), len(found.skipped)) == (2, 2)
+    assert found.gold.gold.tolist() == [[False, True, False], [False] * 3]
+
+
+def test_of_a_head_of_one_label_rows_that_do_not_tell_are_skipped_on_request(bundles: Bundles) -> None:
+    folder = bundles(own={"labels": ("toxic",), "problem_type": "multi_label_classification"})
+    words = ("yes", "no", "perhaps")
+    data = read_labelled([{"text": text, "label": words[i % 3]} for i, text in enumerate(texts(12))])
+    found = evaluate(folder, data, config=SKIP, draws=5)
+    assert found.gold.gold[:, 0].tolist() == [True, False] * 4
+    assert len(found.skipped) == 4
 
 
 def test_one_head_of_several_is_named(bundles: Bundles, stub: Classifier) -> None:

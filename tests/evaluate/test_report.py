@@ -17,6 +17,8 @@ from tonewise.source.labelled import Labels, read_labelled
 
 pytest.importorskip("matplotlib")
 
+from matplotlib.patches import StepPatch
+
 from tonewise.evaluate import pictures
 from tonewise.evaluate.report import report
 
@@ -94,8 +96,41 @@ def test_several_labels_have_thresholds_and_no_confusion(bundles: Bundles) -> No
     with Classifier.load(folder, engine="stub") as classifier:
         page = Page(report(evaluate(classifier, labelled, draws=5)))
     assert page.tags.count("svg") == 2
-    for told in ("threshold", "0.750", "micro F1", "No text has the label anger"):
+    assert "wrong" not in page.words
+    holds = ("the label holds (30)", "it does not (30)", "Scores of labels that hold")
+    for told in ("threshold", "0.750", "micro F1", "No text has the label anger", *holds):
         assert told in page.words
+
+
+def test_the_page_tells_which_mapping_was_used(stub: Classifier) -> None:
+    assert "mapping" not in Page(report(evaluate(stub, labelled_by(stub), draws=5))).words
+    mapping = dict(zip(LABELS, ("down", "up", "<b>"), strict=True))
+    with Classifier.load(stub.bundle.folder, engine="stub", map=mapping) as classifier:
+        found = evaluate(classifier, labelled_by(classifier, 0, labels=("down", "up", "<b>")), draws=5)
+    page = Page(report(found))
+    assert "mapping" in page.words
+    assert "sadness → down, joy → up, anger → <b>" in page.words
+
+
+def test_a_legend_covers_no_bar() -> None:
+    scores, holds = np.linspace(0, 1, 500), np.arange(500) % 2 > 0
+    for draw in (pictures.score_histogram, pictures.scores_apart):
+        figure = draw(scores, holds)
+        figure.canvas.draw()
+        (axes,) = figure.axes
+        legend = axes.get_legend()
+        assert legend is not None
+        assert legend.get_window_extent().y0 >= axes.get_window_extent().y1 - 1
+        assert legend.get_window_extent().x0 >= 0
+
+
+def test_scores_of_rare_labels_are_as_tall_as_those_of_the_others() -> None:
+    scores = np.array([0.02] * 98 + [0.98] * 2)
+    (axes,) = pictures.scores_apart(scores, scores > 0.5).axes
+    assert axes.get_ylim()[1] == pytest.approx(1, abs=0.1)
+    tops = [patch.get_data()[0].max() for patch in axes.patches if isinstance(patch, StepPatch)]
+    assert tops == [1, 1, 1, 1]
+    assert pictures.as_svg(pictures.scores_apart(scores, scores < 0)).count("it does not (100)") == 1
 
 
 @pytest.mark.parametrize("labels", [2, 31, 90])

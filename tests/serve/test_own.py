@@ -104,7 +104,10 @@ def test_a_policy_for_long_texts_holds_for_its_request_alone(server: Running) ->
         (b"", "the body is not what /classify takes"),
         (b'{"texts": NaN}', "malformed"),
         (b'{"texts": "\xff"}', "the body is not what /classify takes"),
-        (b'{"texts": "\\ud800"}', "the body is not what /classify takes"),
+        (b'{"texts": "\\ud800"}', "stands without its other half"),
+        (b'{"texts": "a \\udc00"}', "stands without its other half"),
+        (b'{"texts": "\\ud83d\\ude00', "Input data was truncated"),
+        (b'{"texts": "\\\\ud83d', "Input data was truncated"),
         (b'{"texts":' + b"[" * 20_000 + b"]" * 20_000 + b"}", "the body is"),
     ],
 )

@@ -28,6 +28,14 @@ def test_empty_texts_are_named() -> None:
     assert found == Finding("empty_text", "warning", "empty texts: 2", 2, ("text 11", "text 12"))
 
 
+def test_texts_that_are_all_empty_are_fatal_and_told_as_that() -> None:
+    found = check(made([("", "a"), (" \t", "b"), ("", "a"), ("\u00a0", "b")]))
+    assert [(one.code, one.severity, one.count) for one in found] == [("empty_text", "fatal", 4)]
+    assert found[0].message == "all 4 texts are empty; name the column that holds them with --text-column"
+    pairs = [{"text": "", "text_pair": " ", "label": label} for label in "abab"]
+    assert [one.code for one in check(read_labelled(pairs))] == ["empty_text"]
+
+
 def test_one_label_is_fatal() -> None:
     found = only([(f"text {i}", "a") for i in range(12)])
     assert (found.code, found.severity, found.count) == ("one_label", "fatal", 12)
@@ -54,6 +62,24 @@ def test_the_same_text_everywhere_is_fatal_and_comes_first() -> None:
     assert {"conflict", "rare_label"} == {one.code for one in found[1:]}
 
 
+def test_labels_that_all_occur_once_are_fatal() -> None:
+    found = check(made([("good", "a"), ("bad", "b")]))
+    assert [(one.code, one.severity) for one in found] == [("once_each", "fatal"), ("rare_label", "warning")]
+    assert found[0].message == (
+        "in 2 rows no label of column 'label' occurs twice; "
+        "give 2 rows of each or more, or name another column with --label-column"
+    )
+    assert (found[0].count, found[0].rows) == (2, ("text 1", "text 2"))
+    (fatal, _) = check(made([("good", ["a", "b"]), ("neither", []), ("bad", ["c"])]))
+    assert (fatal.code, fatal.rows) == ("once_each", ("text 1", "text 3"))
+    assert codes([("good", "a"), ("bad", "b"), ("nice", "a")]) == ["rare_label"]
+
+
+def test_labels_that_all_occur_once_are_told_by_what_is_behind_it() -> None:
+    assert codes([("same", "a"), ("Same", "b")]) == ["same_text", "rare_label", "conflict"]
+    assert "once_each" not in codes([("good", ["a", "b"])])
+
+
 def test_an_id_column_is_fatal_and_named() -> None:
     found = only([(f"text {i}", i) for i in range(10_000)])
     assert (found.code, found.severity, found.count) == ("many_labels", "fatal", 10_000)
@@ -62,7 +88,7 @@ def test_an_id_column_is_fatal_and_named() -> None:
     )
     assert codes([(f"text {i}", i // 2) for i in range(60)]) == []
     assert codes([(f"text {i}", i) for i in range(21)]) == ["many_labels"]
-    assert codes([(f"text {i}", i) for i in range(20)]) == ["rare_label"]
+    assert codes([(f"text {i}", i) for i in range(20)]) == ["once_each", "rare_label"]
     assert codes([(f"text {i}", i // 3) for i in range(3003)]) == ["many_labels"]
 
 
@@ -75,7 +101,7 @@ def test_labels_of_which_most_occur_again_are_no_ids() -> None:
 def test_names_that_were_given_are_no_ids() -> None:
     rows = [(f"text {i}", str(i)) for i in range(30)]
     assert codes(rows) == ["many_labels"]
-    assert codes(rows, names=tuple(str(i) for i in range(30))) == ["rare_label"]
+    assert codes(rows, names=tuple(str(i) for i in range(30))) == ["once_each", "rare_label"]
 
 
 def test_several_labels_a_row_are_no_ids_but_may_be_many() -> None:

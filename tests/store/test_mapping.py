@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tonewise.errors import ConfigError, OutputError
-from tonewise.store import mapped, open_bundle, write_mapped
+from tonewise.store import Bundle, mapped, open_bundle, write_mapped
 from tonewise.store.mapping import read_mapping
 
 from .conftest import write_bundle
@@ -80,9 +80,13 @@ def test_a_flat_mapping_is_for_one_head(home: Path) -> None:
     assert one.heads == {"topic": bundle.heads["topic"]}, "a head that is not selected is not asked"
 
 
+def as_it_is(card: str, bundle: Bundle) -> str:
+    return card
+
+
 def test_a_mapped_bundle_is_a_new_one_with_its_card(home: Path) -> None:
     bundle = open_bundle(write_bundle(home / "b"), "b").select(["mood"])
-    digest = write_mapped(mapped(bundle, MOOD), home / "new")
+    digest = write_mapped(mapped(bundle, MOOD), home / "new", as_it_is)
     found = open_bundle(home / "new", "new")
     assert (found.digest, found.manifest.parent) == (digest, bundle.digest)
     assert digest != bundle.digest
@@ -90,7 +94,18 @@ def test_a_mapped_bundle_is_a_new_one_with_its_card(home: Path) -> None:
     assert (found.heads["mood"].labels, found.heads["mood"].mapping) == (("low", "high"), ("bad", "good"))
     assert (home / "new" / "README.md").read_bytes() == (home / "b" / "README.md").read_bytes()
     with pytest.raises(OutputError, match="new is there already"):
-        write_mapped(bundle, home / "new")
+        write_mapped(bundle, home / "new", as_it_is)
+
+
+def test_a_card_becomes_what_is_made_of_it_and_is_pinned_so(home: Path) -> None:
+    bundle = mapped(open_bundle(write_bundle(home / "b"), "b").select(["mood"]), MOOD)
+    before = (bundle.folder / "README.md").read_text("utf-8")
+    write_mapped(bundle, home / "new", lambda card, of: f"{card}{of.heads['mood'].answers[1]}")
+    assert (home / "new" / "README.md").read_text("utf-8") == f"{before}good"
+    assert open_bundle(home / "new", "new").manifest.files["README.md"].size == len(before) + 4
+    (bundle.folder / "README.md").unlink()
+    write_mapped(bundle, home / "bare", as_it_is)
+    assert not (home / "bare" / "README.md").exists()
 
 
 def test_a_mapped_head_is_mapped_on_from_what_it_answers(home: Path) -> None:

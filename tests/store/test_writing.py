@@ -1,15 +1,26 @@
 """A new bundle's folder appears whole, or not at all."""
 
 import errno
+import fcntl
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tonewise.errors import OutputError
 from tonewise.store import Manifest, open_bundle
-from tonewise.store.writing import check_new_folder, copy_files, new_folder, pinned_files, write_manifest
+from tonewise.store.writing import (
+    BOOT_ID,
+    check_new_folder,
+    copy_files,
+    new_folder,
+    pinned_files,
+    write_manifest,
+)
 
 from .conftest import is_root, write_bundle, write_folder
 from .hub_server import tiny_model
@@ -115,6 +126,123 @@ def test_a_folder_without_the_right_to_write_is_told(tmp_path: Path) -> None:
         new_folder(tmp_path / "in" / "out"),
     ):
         pytest.fail("opened")
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from tonewise.store.writing import new_folder
+with new_folder(Path(sys.argv[1])) as folder:
+    (folder / "part").write_text("x")
+    folder.with_name(f"{folder.name}.scratch").mkdir()
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def killed_while_writing(output: Path) -> set[str]:
+    """What a writer who was killed left beside the output."""
+    before = set(os.listdir(output.parent))
+    done = subprocess.run([sys.executable, "-c", KILLED, str(output)], check=False)
+    assert done.returncode == -9
+    return set(os.listdir(output.parent)) - before
+
+
+def write_new(output: Path) -> None:
+    with new_folder(output) as folder:
+        (folder / "file").write_text("x")
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """Where outputs are written, and nothing else is."""
+    (tmp_path / "place").mkdir()
+    return tmp_path / "place"
+
+
+@pytest.mark.skipif(not BOOT_ID.exists(), reason="this system does not tell its boots apart")
+def test_what_a_killed_writer_left_goes_with_the_next_of_the_same_name(place: Path) -> None:
+    left = killed_while_writing(place / "out")
+    assert len(left) == 2
+    others = killed_while_writing(place / "out.2")
+    theirs = {".out.personal", ".out.0123abcd.tmp", ".out.txt"}
+    for name in theirs:
+        write_folder(place / name, {"a": b"x"})
+    write_new(place / "out")
+    assert set(os.listdir(place)) == {"out", *others, *theirs}
+
+
+def test_the_folder_of_a_writer_who_is_alive_stays(place: Path) -> None:
+    with new_folder(place / "out") as first:
+        (first / "file").write_text("first")
+        beside = first.with_name(f"{first.name}.scratch")
+        beside.mkdir()
+        write_new(place / "out")
+        shutil.rmtree(place / "out")
+        assert (sorted(place.iterdir()), everything(first)) == ([first, beside], ["file"])
+        beside.rmdir()
+    assert (place / "out" / "file").read_text() == "first"
+    assert os.listdir(place) == ["out"]
+
+
+@pytest.mark.parametrize("boot", ["0a1b2c3d-0000-4000-8000-000000000000\n", "none", None])
+def test_what_may_be_of_another_machine_stays(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, boot: str | None
+) -> None:
+    left = killed_while_writing(place / "out")
+    if boot is not None:
+        (tmp_path / "boot").write_text(boot)
+    monkeypatch.setattr("tonewise.store.writing.BOOT_ID", tmp_path / "boot")
+    write_new(place / "out")
+    assert set(os.listdir(place)) == {*left, "out"}
+
+
+def test_where_folders_cannot_be_locked_all_is_written_and_nothing_removed(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = killed_while_writing(place / "out")
+
+    def refuses(*_: Any) -> None:
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+
+    monkeypatch.setattr(fcntl, "flock", refuses)
+    write_new(place / "out")
+    assert {*left, "out"} == set(os.listdir(place))
+
+
+@pytest.mark.parametrize("seen", ["made", "opened", "locked"])
+def test_a_folder_that_is_swept_before_it_is_locked_is_made_anew(
+    place: Path, monkeypatch: pytest.MonkeyPatch, seen: str
+) -> None:
+    opening, locking = os.open, fcntl.flock
+    swept: list[Path] = []
+
+    def sweep() -> None:
+        swept.extend(place.iterdir())
+        swept[0].rmdir()
+
+    def late_open(path: Any, how: int, *rest: Any, **more: Any) -> int:
+        if seen == "made" and not swept:
+            sweep()
+        return opening(path, how, *rest, **more)
+
+    def late_lock(handle: int, how: int) -> None:
+        if not swept:
+            sweep()
+            if seen == "locked":
+                raise BlockingIOError
+        locking(handle, how)
+
+    monkeypatch.setattr(os, "open", late_open)
+    monkeypatch.setattr(fcntl, "flock", late_lock)
+    write_new(place / "out")
+    assert len(swept) == 1
+    assert everything(place) == ["out", "out/file"]
+
+
+def test_a_long_name_of_letters_that_take_more_bytes_is_written(place: Path) -> None:
+    name = "é" * 125
+    write_new(place / name)
+    assert os.listdir(place) == [name]
 
 
 def test_a_copy_is_the_same_model_and_takes_nothing_else_along(home: Path) -> None:

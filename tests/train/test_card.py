@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
 pytest.importorskip("matplotlib")
 
@@ -58,6 +59,12 @@ def head_facts(name: str = "label", labels: tuple[str, ...] = LABELS, **changes:
     return replace(facts, **changes)
 
 
+def results(card: str) -> list[dict[str, Any]]:
+    """What the card's model-index states."""
+    found: list[dict[str, Any]] = yaml.safe_load(card.split("---\n", 2)[1])["model-index"][0]["results"]
+    return found
+
+
 def several(name: str = "tags") -> HeadFacts:
     """Several labels a text."""
     return head_facts(
@@ -91,7 +98,8 @@ def written(folder: Path, *heads: HeadFacts, **changes: Any) -> str:
 
 
 def test_the_hub_reads_its_own_terms_out_of_the_card(tmp_path: Path) -> None:
-    data: Any = ModelCard(written(tmp_path, head_facts())).data
+    measured = replace(head_facts().data, held_rows=1_000)
+    data: Any = ModelCard(written(tmp_path, head_facts(data=measured))).data
     assert (data.license, data.language, data.library_name) == ("apache-2.0", ["en"], "transformers")
     assert (data.pipeline_tag, data.base_model) == ("text-classification", "owner/base")
     found = {(one.metric_type, one.metric_name): one for one in data.eval_results or ()}
@@ -100,6 +108,8 @@ def test_the_hub_reads_its_own_terms_out_of_the_card(tmp_path: Path) -> None:
     assert (f1.metric_value, f1.metric_args) == (0.9667, {"average": "macro"})
     assert (f1.dataset_name, f1.dataset_split) == ("moods", "validation")
     assert found["ece", "ECE"].metric_value == 0.012
+    (few,) = results(written(tmp_path, head_facts()))
+    assert [one["type"] for one in few["metrics"]] == ["accuracy", "f1"]
 
 
 def test_the_store_reads_licence_and_languages_out_of_the_card(tmp_path: Path) -> None:
@@ -130,7 +140,7 @@ def test_figures_labels_and_calibration_are_told(tmp_path: Path) -> None:
     assert "| Accuracy | 96.7% | 95.0% to 98.0% |" in card
     assert "| sadness | 900 | 200 | 100.0% | 90.0% | 94.7% |" in card
     assert "temperature 1.25" in card
-    assert "is 6.1% before that and 1.2% (0.8% to 2.0%) after." in card
+    assert "is 6.1% before that, 1.2% (0.8% to 2.0%) after." in card
     assert "`learning_rate` | 0.0001" in card
     assert "`max_length` | –" in card
     assert "Trained in 75 s on a processor, 2 threads; seed 7." in card
@@ -198,10 +208,26 @@ def test_an_encoder_alone_embeds(tmp_path: Path) -> None:
 def test_int8_and_what_was_known_before_are_tables(tmp_path: Path) -> None:
     retained = (Retained("emotion", "accuracy", 0.936, 0.931, 2000),)
     agreement = {"onnxruntime": 0.9965}
-    card = written(tmp_path, head_facts(), agreement=agreement, agreement_rows=800, retained=retained)
-    assert "Share of 800 texts" in card
+    told = {"agreement": agreement, "agreement_rows": 800, "has_int8": True, "retained": retained}
+    card = written(tmp_path, head_facts(), **told)
+    assert "On how many of 800 texts, none learned from" in card
     assert "| onnxruntime | 99.7% |" in card or "| onnxruntime | 99.6% |" in card
     assert "| emotion | accuracy | 93.6% | 93.1% | 2,000 |" in card
+
+
+def test_a_head_that_was_kept_is_one_of_the_heads(tmp_path: Path) -> None:
+    kept = {"emotion": ("single_label_classification", 6)}
+    card = written(tmp_path, head_facts("topic"), kept=kept)
+    assert "several answers in one pass: **topic** one of 3 labels; **emotion** one of 6 labels" in card
+    assert "## Head topic" in card
+    (result,) = results(card)
+    assert result["task"]["name"] == "Head topic"
+
+
+def test_figures_are_of_the_file_that_was_measured(tmp_path: Path) -> None:
+    data = replace(head_facts().data, measured="held-out.csv", held_rows=2_000)
+    (result,) = results(written(tmp_path, head_facts(data=data)))
+    assert (result["dataset"]["name"], result["dataset"]["args"]) == ("held-out.csv", {"rows": 2_000})
 
 
 def test_names_are_never_markup(tmp_path: Path) -> None:

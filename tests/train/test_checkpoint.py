@@ -1,5 +1,6 @@
 """Checkpoints: read as they were written by the run that wrote them; whole, or the one before."""
 
+import errno
 import resource
 import subprocess
 import sys
@@ -160,17 +161,72 @@ def small_disk() -> Iterator[None]:
 def test_a_full_disk_leaves_the_checkpoint_before(folder: Path) -> None:
     checkpoints = opened(folder)
     checkpoints.write_best("fit", {"a": torch.ones(2)})
-    told = f"cannot write {folder / STATE}: .+"
+    told = f"cannot write {folder / STATE}: file too large$"
     with small_disk(), pytest.raises(OutputError, match=told) as caught:
         checkpoints.write("fit", LARGE)
     assert "\n" not in str(caught.value)
-    told = f"cannot write {folder / 'best-fit.pt'}: .+"
+    told = f"cannot write {folder / 'best-fit.pt'}: file too large$"
     with small_disk(), pytest.raises(OutputError, match=told):
         checkpoints.write_best("fit", LARGE)
     assert sorted(path.name for path in folder.iterdir()) == ["best-fit.pt", STATE]
     again = opened(folder)
     assert again.read("fit") == {"at": 3}
     assert again.read_best("fit")["a"].tolist() == [1, 1]
+
+
+@pytest.mark.parametrize("weights", [LARGE, {}])
+def test_a_full_disk_is_told_as_elsewhere(folder: Path, weights: Any) -> None:
+    (folder / "state.tmp").symlink_to("/dev/full")
+    with pytest.raises(OutputError, match=f"^cannot write {folder / STATE}: the disk is full$"):
+        opened(folder).write("fit", weights)
+    assert [path.name for path in folder.iterdir()] == [STATE]
+    assert opened(folder).read("fit") == {"at": 3}
+
+
+class Failing:
+    """A file whose writer is stopped half way, with nothing left to be written when it is closed."""
+
+    def __init__(self, file: Any, error: BaseException) -> None:
+        self.file, self.error = file, error
+
+    def __enter__(self) -> "Failing":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.file.close()
+
+    def flush(self) -> None:
+        self.file.flush()
+
+    def write(self, data: bytes) -> int:
+        if self.file.tell() > 1000:
+            raise self.error
+        return int(self.file.write(data))
+
+
+@pytest.mark.parametrize(
+    ("error", "raised", "told"),
+    [
+        (OSError(errno.ENOSPC, "No space left"), OutputError, "^cannot write .*state.pt: the disk is full$"),
+        (OSError(errno.EIO, "Input/output error"), OutputError, "state.pt: input/output error$"),
+        (RuntimeError("torch\nfails"), OutputError, "state.pt: torch fails$"),
+        (KeyboardInterrupt(), KeyboardInterrupt, "^$"),
+    ],
+)
+def test_what_stops_a_write_half_way_is_told_and_leaves_the_checkpoint_before(
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    error: BaseException,
+    raised: type[BaseException],
+    told: str,
+) -> None:
+    checkpoints, opening = opened(folder), Path.open
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", lambda path, *how: Failing(opening(path, *how), error))
+        with pytest.raises(raised, match=told):
+            checkpoints.write("fit", LARGE)
+    assert [path.name for path in folder.iterdir()] == [STATE]
+    assert opened(folder).read("fit") == {"at": 3}
 
 
 KILLED = """

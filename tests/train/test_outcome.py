@@ -92,7 +92,11 @@ def test_thresholds_of_several_labels_come_from_the_other_half() -> None:
     assert found.metric > 0.85
     assert [one.name for one in found.figures] == ["Macro F1", "Micro F1", "Exact match"]
     assert found.confusion is None
-    assert found.ece is None
+    assert found.ece is not None
+    plain = 1 / (1 + np.exp(-logits))
+    assert found.ece[0].value == pytest.approx(ece(plain.ravel(), held.gold.ravel()), abs=1e-6)
+    assert found.reliability is not None
+    assert found.reliability.count.sum() == logits.size
 
 
 def test_the_f1_of_a_half_is_that_of_the_other_halfs_thresholds() -> None:

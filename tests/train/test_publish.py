@@ -17,6 +17,7 @@ from tests.train.moods import MOODS, QUICK, everything, some, tagged
 from tonewise import Classifier
 from tonewise.config import Config, TokenizerConfig
 from tonewise.errors import ConfigError, EngineError, InputError, ModelError, OutputError, RowError
+from tonewise.quantize import Quantized, quantize
 from tonewise.store import verify
 from tonewise.store.writing import write_manifest
 from tonewise.train import Plan, Recipe, Terms, prepare
@@ -187,24 +188,51 @@ def test_int8_ranges_that_cannot_be_had_are_told(
     model: MakeModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: list[str] = []
-    assert with_ranges(model(), tmp_path / "out", TEXTS, Config(), told.append) is None
+    assert with_ranges(model(), tmp_path / "out", (TEXTS, []), Config(), told.append) is None
     assert told == ["no activation ranges for int8: 5 texts are too few to fit them on"]
 
     def refuse(*_: Any, **__: Any) -> None:
         raise ModelError("too few labels agree")
 
     monkeypatch.setattr("tonewise.train.publish.quantize", refuse)
-    assert with_ranges(model(), tmp_path / "out", TEXTS * 4, Config(), told.append) is None
+    assert with_ranges(model(), tmp_path / "out", (TEXTS * 4, []), Config(), told.append) is None
     assert told[1:] == ["no activation ranges for int8: too few labels agree"]
 
 
 def test_int8_ranges_do_not_change_who_the_parent_is(model: MakeModel, tmp_path: Path) -> None:
-    plan, session, done = fitted(tmp_path / "out", some(60), model(), FIRST, validation=some(30, seed=1))
+    plan, session, done = fitted(tmp_path / "out", some(60), model(), FIRST, validation=some(120, seed=1))
     bundle = publish(replace(plan, int8=True), session, done, 1.0)
     assert bundle.manifest.activation_ranges
     assert bundle.manifest.parent == opened(model()).digest
     assert "onnxruntime" in bundle.manifest.agreement
-    assert "int8" in (tmp_path / "out" / "README.md").read_text()
+    assert "On how many of 120 texts, none learned from" in (tmp_path / "out" / "README.md").read_text()
+
+
+def test_int8_is_compared_on_texts_that_were_not_learned_from(
+    model: MakeModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held, asked = some(120, seed=1), []
+
+    def watched(*given: Any, **options: Any) -> Quantized:
+        asked.append((list(given[1]), list(options["compared"])))
+        return quantize(*given, **options)
+
+    monkeypatch.setattr("tonewise.train.publish.quantize", watched)
+    plan, session, done = fitted(tmp_path / "out", some(60), model(), FIRST, validation=held)
+    publish(replace(plan, int8=True), session, done, 1.0)
+    ((learned, compared),) = asked
+    assert compared == [row["text"] for row in held]
+    assert learned == [row["text"] for row in some(60)]
+
+
+def test_where_nearly_all_was_learned_from_int8_states_no_agreement(model: MakeModel, tmp_path: Path) -> None:
+    plan, session, done = fitted(tmp_path / "out", some(60), model(), FIRST, validation=some(30, seed=1))
+    told: list[str] = []
+    bundle = publish(replace(plan, int8=True, tell=told.append), session, done, 1.0)
+    assert bundle.manifest.activation_ranges
+    assert bundle.manifest.agreement == {}
+    assert "(30 texts were not learned from, and 100 are wanted), so auto leaves it" in told[-1]
+    assert "`auto` does not choose that" in (tmp_path / "out" / "README.md").read_text()
 
 
 def test_only_one_head_of_the_first_token_is_a_classifier_of_transformers(
@@ -248,7 +276,7 @@ def test_whatever_keeps_int8_from_being_fitted_is_told(
 
     told: list[str] = []
     monkeypatch.setattr("tonewise.train.publish.quantize", refuse)
-    assert with_ranges(model(), tmp_path / "out", TEXTS * 4, Config(), told.append) is None
+    assert with_ranges(model(), tmp_path / "out", (TEXTS * 4, []), Config(), told.append) is None
     assert told == ["no activation ranges for int8: it failed"]
 
 

@@ -18,6 +18,7 @@ from tests.train.moods import MOODS, QUICK, base_of, some, tagged
 from tonewise import Classifier
 from tonewise.config import Config, RunConfig
 from tonewise.errors import ConfigError, InputError
+from tonewise.evaluate.claims import read_claims
 from tonewise.head import softmax
 from tonewise.source.labelled import Labels, read_labelled
 from tonewise.store import HeadSpec
@@ -93,6 +94,17 @@ def test_old_data_is_imitated_on_and_tells_before_and_after(old: Path, tmp_path:
     assert moved(tmp_path / "out", old) < 0.05
 
 
+def test_without_old_texts_the_new_ones_tell_how_many_answers_stayed(old: Path, tmp_path: Path) -> None:
+    told: list[str] = []
+    bundle = retained(tmp_path / "out", old, tell=told.append)
+    (line,) = [one for one in told if one.startswith("label, kept: labels as before 1.0000 → ")]
+    held = len(NEW) // 10
+    assert abs(int(line.rpartition("(")[2].removesuffix(" rows)")) - held) <= 3
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "**label** one of 3 labels" in card
+    assert {one.head for one in read_claims(bundle.folder / "README.md", "out")} == {"other"}
+
+
 def test_old_texts_without_the_heads_labels_tell_how_many_answers_stayed(old: Path, tmp_path: Path) -> None:
     retained(
         tmp_path / "out", old, [{**one, "label": "x" if i % 2 else "y"} for i, one in enumerate(some(60))]
@@ -147,7 +159,7 @@ def test_heads_of_several_labels_and_of_one_are_imitated_label_by_label(
     labelled = read_labelled(some(20))
     session = Session([Task("other", labelled, labelled, labelled, "", (), ())], base, kept, "cpu", print)
     learner = session.make(session.settled(QUICK))
-    kept.imitate(learner, session.rows)
+    kept.imitate(learner, session.rows, {})
     assert {name: one.kind for name, one in kept.targets_on("other").items()} == {
         "tags": "multi_logits",
         "spam": "multi_logits",

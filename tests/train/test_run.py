@@ -83,13 +83,13 @@ def test_every_kind_of_data_gives_the_same_bundle(base: Path, tmp_path: Path) ->
 def test_a_mood_is_learned_and_calibrated_for_int8_too(base: Path, tmp_path: Path) -> None:
     told: list[str] = []
     recipe = Recipe(epochs=4, batch_size=8, learning_rate=3e-3, pooling="first", precision="fp32")
-    validation = some(90, seed=1)
+    validation = some(120, seed=1)
     bundle = train(
         some(300), tmp_path / "out", base=base, recipe=recipe, validation=validation, tell=told.append
     )
     figures = next(line for line in told if line.startswith("label: Accuracy"))
     assert float(figures.split()[2].rstrip(",")) > 0.9
-    assert "90 held-out rows" in figures
+    assert "120 held-out rows" in figures
     assert bundle.manifest.activation_ranges
     assert set(bundle.manifest.agreement) >= {"onnxruntime"}
     assert bundle.manifest.parent == opened(base).digest
@@ -110,7 +110,7 @@ def test_validation_is_given_or_by_hash_or_out_of_fold(
         (task,) = prepare(Plan(some(60), tmp_path / "out", base=base, **options)).tasks
         return len(task.learn), 0 if task.held is None else len(task.held), task.split_name
 
-    assert held() == (60, 0, "train")
+    assert held() == (60, 0, "out-of-fold")
     assert held(validation=some(30, seed=5)) == (60, 30, "validation")
     monkeypatch.setattr("tonewise.train.task.FEW", 60)
     assert held() == (54, 6, "validation")
@@ -142,6 +142,7 @@ def test_a_single_and_a_multi_label_head_learn_side_by_side(base: Path, tmp_path
     assert sorted(name for name in everything(tmp_path / "out") if name.endswith(".png")) == [
         "confusion-mood.png",
         "reliability-mood.png",
+        "reliability-tags.png",
         "training-mood.png",
         "training-tags.png",
     ]
@@ -314,7 +315,8 @@ def test_six_texts_are_enough_for_an_answer_and_one_label_is_a_clear_error(
     bundle = quick(some(6), tmp_path / "out", base)
     assert set(bundle.heads["label"].labels) == set(MOODS)
     assert bundle.heads["label"].temperature == 1, "under 20 rows there is none to fit"
-    quick([{"text": "a", "label": "x"}, {"text": "b", "label": "y"}], tmp_path / "two", base)
+    with pytest.raises(InputError, match="in 2 rows no label of column 'label' occurs twice"):
+        quick([{"text": "a", "label": "x"}, {"text": "b", "label": "y"}], tmp_path / "two", base)
     with pytest.raises(InputError, match="all 6 rows have the same label"):
         quick([{**one, "label": "x"} for one in some(6)], tmp_path / "one", base)
 

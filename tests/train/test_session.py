@@ -157,8 +157,8 @@ def test_a_fit_is_stated_with_all_that_chose_it(base: Path) -> None:
     session = session_of(base)
     found = stated(session.run(session.settled(QUICK)))
     assert found["recipe"]["learning_rate"] == QUICK.learning_rate
-    assert set(found["cross_validation"]) == {"frozen", "tuned"}
-    assert found["frozen"] == (found["cross_validation"]["tuned"] <= found["cross_validation"]["frozen"])
+    assert set(found["candidates"]) == {"frozen", "tuned"}
+    assert found["frozen"] == (found["candidates"]["tuned"] <= found["candidates"]["frozen"])
 
 
 def test_a_head_is_announced_once_however_often_it_is_made(base: Path, tmp_path: Path) -> None:
@@ -199,6 +199,25 @@ def test_which_of_the_two_was_kept_is_told(base: Path, rate: float, kept: str) -
     assert fitted.frozen == (kept == "frozen")
     (line,) = [one for one in told if one.startswith("out of fold, macro F1: frozen ")]
     assert line.endswith(f"; kept: {kept}")
+
+
+@pytest.mark.parametrize(("rate", "kept"), [(1e-12, "frozen"), (3e-3, "tuned")])
+def test_very_few_examples_are_guarded_on_validation_too(base: Path, rate: float, kept: str) -> None:
+    told: list[str] = []
+    learn, held = ([{**one, "label": one["label"].upper()} for one in some(60, seed=seed)] for seed in (0, 1))
+    session = session_of(base, learn, validation=held, tell=told.append)
+    recipe = replace(QUICK, learning_rate=rate, epochs=6, batch_size=8, pooling="mean")
+    fitted = session.run(session.settled(recipe))
+    assert fitted.frozen == (kept == "frozen")
+    assert fitted.metric == max(fitted.scores.values())
+    (line,) = [one for one in told if one.startswith("on validation, macro F1: frozen ")]
+    assert line.endswith(f"; kept: {kept}")
+
+
+def test_a_hundred_examples_with_validation_are_tuned_as_asked(base: Path) -> None:
+    session = session_of(base, some(100), validation=HELD)
+    fitted = session.run(session.settled(replace(QUICK, learning_rate=1e-12)))
+    assert (fitted.frozen, fitted.scores) == (False, {})
 
 
 def test_the_seconds_of_few_examples_are_those_of_all_folds(

@@ -23,7 +23,10 @@ def read(data: Any, validation: Any = None, labels: Labels | None = None, **opti
 def test_few_examples_are_measured_out_of_fold_and_a_head_among_others_never() -> None:
     alone, among = read(some(60)), read(some(60), alone=False)
     assert alone.held is None
-    assert (alone.split, alone.split_name) == ("out-of-fold answers over all of the training rows", "train")
+    assert (alone.split, alone.split_name) == (
+        "out-of-fold answers over all of the training rows",
+        "out-of-fold",
+    )
     assert among.held is not None
     assert (len(among.learn), len(among.held)) == (54, 6)
     assert (among.split, among.split_name) == ("a tenth, by hash of the text", "validation")
@@ -110,7 +113,9 @@ def test_a_set_from_which_nothing_can_be_learned_is_refused(data: Any, told: str
 
 
 def test_a_head_among_others_needs_rows_to_set_aside() -> None:
-    with pytest.raises(InputError, match="too few texts of each label to set some aside; give --validation"):
+    with pytest.raises(
+        InputError, match="too few texts of each label to set some aside; give --head-validation label=FILE"
+    ):
         read(some(6), alone=False)
 
 

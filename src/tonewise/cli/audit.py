@@ -115,7 +115,7 @@ def _show(found: Audit, most: int) -> None:
 def _basis(found: Audit) -> str:
     """How much a label error means."""
     if found.agreement is None:
-        return "label errors were not looked for: see what is fatal"
+        return f"label errors were not looked for: {found.unjudged}"
     return (
         f"label errors by vectors of {found.base}, which tell {found.agreement:.1%} of the labels as they "
         "stand; the fewer, the less a label error means"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tonewise.cli.evaluate import Side, hashes
+from tonewise.cli.evaluate import Side, hashes, is_of
 from tonewise.cli.labels import read_files
 from tonewise.cli.pages import prepared
 from tonewise.cli.texts import told_on_terminal
@@ -18,6 +18,7 @@ from tonewise.source.labelled import Labels
 from tonewise.store.files import write_atomically
 
 WIDTH_OF_PIPES = 120
+WRITTEN = ("comparison.json", "compare.html")
 
 
 def compare_models(
@@ -38,7 +39,12 @@ def compare_models(
     and its kin, MissingExtraError and OutputError before speed is measured.
     """
     candidates, name = _named(arguments, maps)
-    folder = None if output is None else prepared(Path(output))
+
+    def is_same(held: Any) -> bool:
+        refs = [one.ref for one in candidates]
+        return [row["ref"] for row in held["rows"]] == refs and is_of(held, [name], config)
+
+    folder = None if output is None else prepared(Path(output), WRITTEN, is_same)
     labelled = read_files([name], config, labels)
     with told_on_terminal() as progress:
         found = compare(
@@ -55,8 +61,8 @@ def compare_models(
     if folder:
         from tonewise.evaluate.compare_report import page
 
-        write_atomically(folder / "comparison.json", written)
-        write_atomically(folder / "compare.html", page(found))
+        for own, text in zip(WRITTEN, (written, page(found)), strict=True):
+            write_atomically(folder / own, text)
     if as_json:
         print(written, end="")
     else:

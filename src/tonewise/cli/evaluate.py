@@ -23,6 +23,7 @@ Side = Literal["left", "right"]
 WIDTH_OF_PIPES = 120
 LEAST_TEXT = 30
 """Characters of a mistake's text that a table shows, however narrow it is."""
+WRITTEN = ("evaluation.json", "report.html")
 MISTAKES = ("gold", "found", "score", "text", "where")
 
 
@@ -45,7 +46,12 @@ def evaluate_model(
     Raises as `tonewise.evaluate.evaluate` does; before anything is read MissingExtraError where no page can
     be drawn, and OutputError where it cannot be written.
     """
-    folder = None if output is None else prepared(Path(output))
+
+    def is_same(held: Any) -> bool:
+        model = held["model"]
+        return model["ref"] == ref and head in (None, model["head"]) and is_of(held, data, config)
+
+    folder = None if output is None else prepared(Path(output), WRITTEN, is_same)
     labelled = read_files(data, config, labels)
     with told_on_terminal() as progress:
         found = evaluate(
@@ -64,8 +70,8 @@ def evaluate_model(
     if folder:
         from tonewise.evaluate.report import report
 
-        write_atomically(folder / "evaluation.json", written)
-        write_atomically(folder / "report.html", report(found))
+        for name, text in zip(WRITTEN, (written, report(found)), strict=True):
+            write_atomically(folder / name, text)
     if as_json:
         print(written, end="")
     else:
@@ -76,6 +82,13 @@ def for_many(config: Config) -> Config:
     """The same settings with a stream for each thread, as many texts ask for."""
     streams = config.engine.streams or choose_threads(config.engine.threads)
     return replace(config, engine=replace(config.engine, streams=streams))
+
+
+def is_of(held: Any, data: Sequence[str], config: Config) -> bool:
+    """Whether a JSON that was written before is of these files, by their names; stdin has none."""
+    inputs = find_inputs(data, config.source)
+    names = {one.name for one in inputs}
+    return all(one.path is not None for one in inputs) and set(held["data"]["files"]) == names
 
 
 def hashes(data: Sequence[str], config: Config) -> Mapping[str, str]:

@@ -64,6 +64,8 @@ def _show(found: Reproduction) -> None:
         for part in found.parts:
             console.print(Text(f"\n{part.data}: {_rows(part)}"), soft_wrap=True)
             console.print(_figures(part))
+            for why in dict.fromkeys(line.why for line in part.lines if line.why and part.source):
+                console.print(Text(f"not measured: {why}", "yellow"), soft_wrap=True)
             for told in left_out(part.skipped):
                 console.print(Text(told, "yellow"), soft_wrap=True)
             for check in part.checks:
@@ -75,7 +77,10 @@ def _show(found: Reproduction) -> None:
 
 
 def _rows(part: OnData) -> str:
-    return f"{part.rows:,} rows of {part.source}" if part.source else "not read, as nothing of it is measured"
+    if part.source:
+        return f"{part.rows:,} rows of {part.source}"
+    whys = "; ".join(dict.fromkeys(line.why for line in part.lines if line.why))
+    return f"cannot be measured again: {whys}" if whys else "not read, as nothing of it is measured"
 
 
 def _figures(part: OnData) -> Any:

@@ -46,7 +46,7 @@ class Wish:
     study: str | None
     no_int8: bool
     recipe: Mapping[str, Any]
-    terms: Mapping[str, str | None]
+    terms: Mapping[str, Any]
 
     @classmethod
     def taken_from(cls, options: dict[str, Any]) -> "Wish":
@@ -54,6 +54,9 @@ class Wish:
         knobs = {one.name: options.pop(one.name) for one in fields(Recipe) if one.name in options}
         recipe = {name: value for name, value in knobs.items() if value is not None}
         terms = {one.name: options.pop(one.name) for one in fields(Terms)}
+        several = bool(options["heads"] or options["multi_heads"])
+        for name in ("data_name", "data_licence"):
+            terms[name] = _of_data(f"--{name.replace('_', '-')}", terms[name], by_head=several)
         names = {one.name for one in fields(cls)} - {"recipe", "terms"}
         return cls(**{name: options.pop(name) for name in names}, recipe=recipe, terms=terms)
 
@@ -94,11 +97,38 @@ def _plan(wish: Wish, config: Config, labels: Labels) -> Plan:
         labels=labels,
         head_labels=head_labels,
         config=config,
-        retain=None if wish.retain is None else (wish.retain, wish.retain_data),
+        retain=_retained(wish),
         resume=wish.resume,
         int8=not wish.no_int8,
         terms=Terms(**wish.terms),
     )
+
+
+def _retained(wish: Wish) -> tuple[str, str | None] | None:
+    """The old model and its texts, which may be told in one word: REF:FILE."""
+    if wish.retain is None:
+        return None
+    ref, colon, file = wish.retain.rpartition(":")
+    # a folder's name may have a colon, and so has a drive of Windows
+    if not colon or len(ref) < 2 or Path(wish.retain).exists():
+        return wish.retain, wish.retain_data
+    if wish.retain_data is not None:
+        raise ConfigError(
+            f"--retain {wish.retain} and --retain-data {wish.retain_data}; give one of the files"
+        )
+    return ref, file
+
+
+def _of_data(option: str, given: Sequence[str], *, by_head: bool) -> str | dict[str, str] | None:
+    """A word about the data, of several heads by head."""
+    if not by_head:
+        if len(given) > 1:
+            raise ConfigError(f"{option} is given {len(given)} times; one head has one")
+        return given[0] if given else None
+    named = [one.partition("=") for one in given]
+    if plain := [name for name, equals, _ in named if not equals]:
+        return plain[0]
+    return {name.strip(): told for name, _, told in named}
 
 
 def _heads(wish: Wish, config: Config, labels: Labels) -> tuple[dict[str, Any], dict[str, Labels]]:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tonewise.classifier import Classifier
+from tonewise.config import OnError
 from tonewise.errors import ConfigError, InputError, ModelError, RowError
 from tonewise.head import Head, HeadPrediction, Prediction
 from tonewise.source import Example
@@ -66,22 +67,28 @@ def choose_head(classifier: Classifier, name: str | None) -> Head:
     return head
 
 
-def in_labels_of(head: Head, labelled: Labelled, ref: str, remedy: str = "--map FILE") -> Labelled:
+def in_labels_of(
+    head: Head, labelled: Labelled, ref: str, remedy: str = "--map FILE", on_error: OnError | None = None
+) -> Labelled:
     """The same set with its targets in the head's labels, in their order: float32[N, L].
 
     Of a head with one label a set may also tell whether it holds: 0 or 1, false or true, no or yes.
-    `remedy` is what a user has who must map labels, "" for nothing. Raises InputError for a label of the
-    set that the head does not answer, naming both lists, and for a set with several labels a text where the
+    `remedy` is what a user has who must map labels, "" for nothing. With `on_error=skip` rows of a label that
+    the head does not answer come to `skipped`; None where rows cannot be skipped. Raises InputError for such
+    a label, naming both lists, where no row is without, and for a set with several labels a text where the
     head gives one.
     """
     if labelled.kind == "multi" and not head.is_multi_label:
         told = "the data has several labels a text, and the head gives one"
         raise InputError(f"{ref}: head '{head.name}': {told}; wanted: data of one label a text")
+    one_of_any = len(head.labels) == 1 and head.is_multi_label
+    if on_error == "skip":
+        labelled = _without_unknown(head, labelled, one_of_any=one_of_any)
     unknown = [name for name in labelled.names if name not in head.labels]
-    if unknown and len(head.labels) == 1 and head.is_multi_label:
+    if unknown and one_of_any:
         labelled, unknown = _of_one_label(head, labelled, ref), []
     if unknown:
-        raise InputError(_misfit(head, labelled.names, unknown[0], ref, remedy))
+        raise InputError(_misfit(head, labelled.names, unknown[0], ref, remedy, on_error))
     places = [head.labels.index(name) for name in labelled.names]
     targets = np.zeros((len(labelled), len(head.labels)), np.float32)
     targets[:, places] = labelled.targets
@@ -156,6 +163,28 @@ def _labels(one: HeadPrediction) -> tuple[str | None, ...]:
     return (one.label,) if one.labels is None else one.labels
 
 
+def _without_unknown(head: Head, labelled: Labelled, *, one_of_any: bool) -> Labelled:
+    """The rows without a label that the head does not answer, if there are any; the others in `skipped`."""
+    known = [
+        name in head.labels or (one_of_any and one_label_holds(name, head.labels[0]) is not None)
+        for name in labelled.names
+    ]
+    strange = np.flatnonzero(~np.array(known, bool))
+    rows, places = np.nonzero(labelled.targets[:, strange] > 0)
+    if not len(strange) or len(set(rows.tolist())) == len(labelled):
+        return labelled
+    lost = {row: labelled.names[strange[place]] for row, place in zip(rows[::-1], places[::-1], strict=True)}
+    told = [RowError(place_of(labelled.examples[row]), _unknown(head, lost[row])) for row in sorted(lost)]
+    kept = labelled.take([row for row in range(len(labelled)) if row not in lost])
+    names = tuple(name for name, there in zip(labelled.names, known, strict=True) if there)
+    targets = np.delete(kept.targets, strange, axis=1)
+    return replace(kept, names=names, targets=targets, skipped=(*labelled.skipped, *told))
+
+
+def _unknown(head: Head, label: str) -> InputError:
+    return InputError(f"head '{head.name}' does not know the label '{label[:40]}'")
+
+
 def _of_one_label(head: Head, labelled: Labelled, ref: str) -> Labelled:
     """A set that tells of each text whether the head's only label holds, as one of any number of labels."""
     (label,) = head.labels
@@ -186,15 +215,18 @@ def one_label_holds(name: str, label: str) -> bool | None:
     return told in YES
 
 
-def _misfit(head: Head, names: Sequence[str], unknown: str, ref: str, remedy: str) -> str:
+def _misfit(
+    head: Head, names: Sequence[str], unknown: str, ref: str, remedy: str, on_error: OnError | None
+) -> str:
     if all(GENERIC.fullmatch(label) for label in head.labels):
         what = f"the labels of head '{head.name}' have no names ({_listed(head.labels)})"
         todo = f"name them with {remedy}" if remedy else "write those in the data"
         return f"{ref}: {what}, and the data has {_listed(names)}; {todo}"
-    what = f"head '{head.name}' does not know the label '{unknown[:40]}' of the data"
+    what = f"{_unknown(head, unknown)} of the data"
     both = f"it has {_listed(head.labels)}, and the data {_listed(names)}"
     todo = f"map one to the other with {remedy}" if remedy else "write the model's labels in the data"
-    return f"{ref}: {what}; {both}; {todo}"
+    skipping = ", or leave out the rows of labels that it lacks with --on-error skip"
+    return f"{ref}: {what}; {both}; {todo}{skipping if on_error == 'stop' else ''}"
 
 
 def _listed(names: Sequence[str]) -> str:

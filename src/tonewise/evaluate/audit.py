@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tonewise.classifier import Classifier
 from tonewise.config import Config
-from tonewise.errors import RowError
+from tonewise.errors import InputError, RowError
 from tonewise.evaluate.answers import at_its_place
 from tonewise.evaluate.near_duplicates import near_pairs
 from tonewise.source.checks import Finding, check, is_empty, same_texts
@@ -32,6 +33,7 @@ KINDS: dict[Kind, str] = {
 BASE = "base"
 NEAR = 0.8
 SHARES = frozenset(("imbalance", "rare_label", "label_spelling", "many_labels", "one_label", "same_text"))
+REFUSED = "see what is fatal, for which `tonewise train` refuses such a set"
 
 Progress = Callable[[str], None]
 Made = TypeVar("Made")
@@ -67,6 +69,7 @@ class Audit:
     base       the model whose vectors the label errors were told from, and its digest
     agreement  share of rows whose label the other rows tell as it stands, of multi label micro F1: the lower,
                the less a label error means; None when label errors could not be looked for
+    unjudged   why they could not; None when they were
     findings   about the set as a whole
     suspects   rows to look at, kind by kind, the worst of each first
     """
@@ -76,6 +79,7 @@ class Audit:
     base: str
     digest: str
     agreement: float | None
+    unjudged: str | None
     findings: tuple[Finding, ...]
     suspects: tuple[Suspect, ...]
 
@@ -91,6 +95,7 @@ class Audit:
             "base": self.base,
             "digest": self.digest,
             "agreement": self.agreement,
+            "unjudged": self.unjudged,
             "findings": [asdict(one) for one in self.findings],
             "counts": {kind: len(self.of(kind)) for kind in KINDS},
             "suspects": [asdict(one) for kind in KINDS for one in self.of(kind)[:most]],
@@ -109,11 +114,12 @@ def audit(
 
     Label errors are told by a logistic regression over `base`'s vectors, which should not have been trained
     on these labels. Repeats are texts equal but for case and spaces, and those with a Jaccard index of 0.8.
+    Without five different texts, or where a finding is fatal, the rest is told all the same.
 
     Raises MissingExtraError without cleanlab or scikit-learn, ModelError and its kin for the base, RowError
-    for a text that cannot be tokenized, InputError where fewer than five different texts are there.
+    for a text that cannot be tokenized.
     """
-    from tonewise.evaluate.label_errors import find_label_errors  # an optional part is opened
+    import tonewise.evaluate.label_errors  # noqa: F401  # an optional part is opened before the work
 
     config = config or Config()
     config = replace(config, tokenizer=replace(config.tokenizer, too_long="truncate"))
@@ -121,23 +127,43 @@ def audit(
     suspects = [*_repeats(labelled), *_leaks(labelled, validation)]
     progress("looking for texts that are nearly the same")
     suspects += _near(labelled)
-    agreement = None
+    fatal = any(one.severity == "fatal" for one in findings)
+    judged = _Judged(unjudged=REFUSED)
     with Classifier.load(base, config=config) as classifier:
         progress(f"tokenizing {len(labelled):,} texts")
         encodings = _located(labelled, lambda: classifier.encode(labelled.texts))
         tokens = [one.n_tokens for one in encodings]
         suspects += _unfit(labelled, tokens, classifier.tokenizer.max_length)
-        if not any(one.severity == "fatal" for one in findings):
+        if not fatal:
             progress(f"computing {len(labelled):,} vectors")
-            vectors = _located(labelled, lambda: classifier.embed(encodings))
-            found = find_label_errors(labelled, vectors, progress)
-            suspects += _label_errors(labelled, found.rows, found.scores, found.quality)
-            agreement = _agreement(labelled, found.scores)
+            judged = _judged(labelled, _located(labelled, lambda: classifier.embed(encodings)), progress)
         ref, digest = classifier.bundle.ref, classifier.bundle.digest
+    suspects += judged.suspects
     places = {kind: place for place, kind in enumerate(KINDS)}
     suspects.sort(key=lambda one: places[one.kind])
-    whole = tuple(one for one in findings if one.code in SHARES)
-    return Audit(len(labelled), labelled.names, ref, digest, agreement, whole, tuple(suspects))
+    whole = tuple(one for one in findings if one.code in SHARES or one.severity == "fatal")
+    told = (ref, digest, judged.agreement, judged.unjudged)
+    return Audit(len(labelled), labelled.names, *told, whole, tuple(suspects))
+
+
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """What the other rows say of each label, as in an `Audit`."""
+
+    suspects: tuple[Suspect, ...] = ()
+    agreement: float | None = None
+    unjudged: str | None = None
+
+
+def _judged(labelled: Labelled, vectors: NDArray[np.float32], progress: Progress) -> _Judged:
+    from tonewise.evaluate.label_errors import find_label_errors
+
+    try:
+        found = find_label_errors(labelled, vectors, progress)
+    except InputError as error:  # too few texts for it, which are enough to be looked over
+        return _Judged(unjudged=str(error))
+    errors = tuple(_label_errors(labelled, found.rows, found.scores, found.quality))
+    return _Judged(errors, _agreement(labelled, found.scores))
 
 
 def _located(labelled: Labelled, ask: Callable[[], Made]) -> Made:

@@ -1,5 +1,8 @@
 """A temperature and thresholds that fit labelled texts: a new bundle whose scores mean what they say."""
 
+import html
+import os
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +17,7 @@ from tonewise.config import Config
 from tonewise.errors import ConfigError, InputError, ModelError, RowError
 from tonewise.evaluate.answers import Progress, at_its_place, choose_head, in_labels_of, place_of
 from tonewise.evaluate.quality import Figure, Rows, check_least, measured
-from tonewise.evaluate.stale_figures import without_figures
+from tonewise.evaluate.stale_figures import FRONT, without_figures
 from tonewise.head import Head, sigmoid, softmax
 from tonewise.source.labelled import Labelled
 from tonewise.source.split import folds
@@ -24,6 +27,11 @@ from tonewise.store.writing import check_new_folder, copy_files, new_folder, pin
 
 LEAST_ROWS = 20
 CARD = "README.md"
+TITLE = re.compile(r"^#[ \t]+(?P<name>\S.*?)[ \t]*$", re.MULTILINE)
+MARK = re.compile(r"([\\`*\[\]<>&|~#]|(?<![^\W_])_|_(?![^\W_]))")
+ESCAPED = re.compile(r"\\([!-/:-@\[-`{-~])")
+UNQUOTED = re.compile(r'[`"$\\|]')
+"""Of a card: its title, what a title escapes and what it has escaped, and what its paths leave out."""
 PART = 1024
 """Texts that are answered between two words of progress."""
 Floats = NDArray[np.float32]
@@ -100,8 +108,9 @@ def calibrate(
     with Classifier.load(ref, config=config) as classifier:
         chosen = choose_head(classifier, head)
         _check_unmapped(chosen, classifier.bundle.ref)
-        known = in_labels_of(chosen, labelled, classifier.bundle.ref, remedy="")
+        known = in_labels_of(chosen, labelled, classifier.bundle.ref, "", config.run.on_error)
         rows, logits, skipped = _logits(classifier, chosen.name, known, progress)
+        unread = known.skipped
     _check_rows(known := known.take(rows), skipped)
     halves = folds(known, 2)
     progress("fitting")
@@ -110,11 +119,13 @@ def calibrate(
     old = Fit(chosen.spec.temperature, _thresholds(chosen) if chosen.is_multi_label else None)
     before, after = (scored.measured(fit, others, draws) for fit in (old, scored.fit(some)))
     new = scored.fit(np.arange(len(known)))
-    left_out = tuple(str(error) for error in (*labelled.skipped, *skipped))
+    left_out = tuple(str(error) for error in (*unread, *skipped))
     done = Calibrated(output, "", chosen.name, before, after, old, new, len(some), len(others), left_out)
     with new_folder(output) as folder:
         copy_files(classifier.bundle, folder)
-        _mend_card(folder / CARD, done, known.fingerprint(), alone=len(classifier.bundle.heads) == 1)
+        alone = len(classifier.bundle.heads) == 1
+        names = (os.path.basename(os.path.abspath(one)) for one in (classifier.bundle.folder, output))
+        _mend_card(folder / CARD, done, known.fingerprint(), *names, alone=alone)
         digest = _write(classifier, folder, chosen, new)
     return replace(done, digest=digest)
 
@@ -227,10 +238,11 @@ def _of_part(
     return [], np.zeros((0, len(part.names)), np.float32), skipped
 
 
-def _mend_card(card: Path, of: Calibrated, fingerprint: str, *, alone: bool) -> None:
+def _mend_card(card: Path, of: Calibrated, fingerprint: str, old: str, new: str, *, alone: bool) -> None:
     """Tell the figures of the new scores in a card that is there, and leave out those of the old ones.
 
-    Where the head is the only one (`alone`) all that the front matter states is of the old ones.
+    `old` and `new` are the folders' names. Where the head is the only one (`alone`) all that the front
+    matter states is of the old ones.
     """
     if not card.is_file():
         return
@@ -241,6 +253,7 @@ def _mend_card(card: Path, of: Calibrated, fingerprint: str, *, alone: bool) -> 
     told = [f"temperature {of.old.temperature:.4g} → {of.new.temperature:.4g}"]
     if of.new.thresholds is not None:
         told.append("thresholds of the best F1")
+    mended = _renamed(mended, old, new)
     card.write_text(
         f"{mended.rstrip()}\n\n## Calibrated again: head {of.head}\n\n"
         f"By `tonewise calibrate`, on {of.fitted + of.held:,} rows ({fingerprint}): {', '.join(told)}. "
@@ -250,6 +263,17 @@ def _mend_card(card: Path, of: Calibrated, fingerprint: str, *, alone: bool) -> 
         "utf-8",
         errors="surrogateescape",
     )
+
+
+def _renamed(card: str, old: str, new: str) -> str:
+    """The card under the new folder's name, in its examples too, where its title was that of the old one."""
+    front = FRONT.match(card)
+    title = TITLE.search(card, front.end() if front else 0)
+    if title is None or html.unescape(ESCAPED.sub(r"\1", title["name"])) != " ".join(old.split()):
+        return card
+    had, has = (f'"./{UNQUOTED.sub("", " ".join(name.split()))}"' for name in (old, new))
+    shown = MARK.sub(r"\\\1", " ".join(new.split()))
+    return f"{card[: title.start('name')]}{shown}{card[title.end('name') :].replace(had, has)}"
 
 
 def _write(classifier: Classifier, folder: Path, head: Head, fit: Fit) -> str:

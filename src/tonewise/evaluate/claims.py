@@ -22,6 +22,8 @@ METRICS = {
     "auroc": "auc",
     "roc_auc": "auc",
     "rocauc": "auc",
+    "ece": "ece",
+    "expected_calibration_error": "ece",
 }
 AVERAGES = ("macro", "micro", "weighted")
 NUMBER = re.compile(r"\s*([-+]?\d+(?:\.\d*)?(?:[eE][-+]?\d+)?)\s*(%?)")
@@ -29,6 +31,8 @@ COUNTS = ("rows", "num_examples", "num_rows")
 LONGEST = 100
 HEAD = "Head "
 """How the cards of `train` begin a task's name, where a model has several heads."""
+OUT_OF_FOLD = "out-of-fold"
+"""The split of rows that a model has learned, in figures by models that had not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,11 @@ class DataName:
     split: str | None = None
     revision: str | None = None
     rows: int | None = None
+
+    @property
+    def out_of_fold(self) -> bool:
+        """Whether the model has learned these rows since the figures were measured."""
+        return (self.split or "").lower().replace("_", "-").replace(" ", "-") == OUT_OF_FOLD
 
     def __str__(self) -> str:
         told = [self.type or self.name or "data without a name"]
@@ -55,7 +64,7 @@ class Claim:
     """A figure of the card.
 
     name      as the card writes it
-    metric    accuracy | f1 | precision | recall | auc | loss; None for one that is not measured here
+    metric    accuracy | f1 | precision | recall | auc | ece | loss; None for one that is not measured here
     average   macro | micro | weighted, where the card says
     value     a share from 0 to 1; of a loss nats; of what is not measured here, as it stands; nan where the
               card states no number

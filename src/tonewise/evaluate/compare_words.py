@@ -13,7 +13,7 @@ LEGEND = (
     "only adds to it. Beside the best by {leading} (▸): the "
     "difference in points, its interval, and p, the chance of such a difference between models that are "
     "alike: McNemar's exact test for accuracy, a paired bootstrap for macro F1; each p is its pair's own.",
-    "Speed: medians of {rounds} turns over {timed:,} of the texts, each turn in a process of its own. "
+    "Speed: {turns} over {timed:,} of the texts, each in a process of its own. "
     "texts/s: many texts at once; p50: one at a time. memory: the peak of the process that answers many. "
     "per million: of texts like these, on this machine alone.",
 )
@@ -75,10 +75,11 @@ def terms(comparison: Comparison) -> list[str]:
 def legend(comparison: Comparison) -> list[str]:
     """How the figures are to be read: of quality, then of speed."""
     leading = "macro F1" if comparison.multi_label else "accuracy"
+    rounds = comparison.timing.rounds
     known = {
         "leading": leading,
         "draws": comparison.draws,
-        "rounds": comparison.timing.rounds,
+        "turns": "one turn" if rounds == 1 else f"medians of {rounds} turns",
         "timed": comparison.timed,
     }
     return [line.format(**known) for line in LEGEND]

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from tonewise import metrics
 from tonewise.evaluate.answers import Answers
 from tonewise.evaluate.claims import Claim
+from tonewise.evaluate.quality import confidence
 from tonewise.source.labelled import Labelled
 
 Figures = Mapping[str, float]
@@ -20,7 +21,8 @@ def definitions(labelled: Labelled, answers: Answers, claim: Claim, *, multi_lab
     Of two labels precision, recall, F1 and AUC are usually those of the last one; of more the macro mean.
     Macro means of precision, recall and F1 are usually as scikit-learn has them: over the labels that occur
     in gold or answers, and where several labels may hold over all. Next come those over the labels with
-    support, as `train` and `evaluate` have them. Accuracy of several labels a text is that of whole rows.
+    support, as `train` and `evaluate` have them. Accuracy of several labels a text is that of whole rows, ECE
+    is that of every label's score, and else of the best one.
     What is no number for these texts is left out.
     """
     found: dict[str, float] = {}
@@ -28,6 +30,9 @@ def definitions(labelled: Labelled, answers: Answers, claim: Claim, *, multi_lab
         found = {"accuracy": float(answers.right(labelled.gold).mean())}
     elif claim.metric == "loss":
         found = {"cross-entropy": metrics.log_loss(answers.scores, labelled.gold, multi_label)}
+    elif claim.metric == "ece":
+        told, right = confidence(labelled, answers, multi_label=multi_label)
+        found = {f"{metrics.BINS} bins of equal mass": metrics.ece(told.ravel(), right.ravel())}
     elif claim.metric == "auc":
         found = _named(claim, labelled, _areas(labelled, answers), multi_label=multi_label)
     elif claim.metric in ("f1", "precision", "recall"):

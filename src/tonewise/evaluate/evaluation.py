@@ -48,7 +48,8 @@ class Mistake:
 class Evaluation:
     """How good one head of a model is on a labelled set.
 
-    model        ref, digest, head, engine, precision, and what else makes its answers
+    model        ref, digest, head, engine, precision, and what else makes its answers: `map` is the file that
+                 was given, `mapping` what each of the head's own labels is answered as; None for neither
     data         rows, fingerprint, kind, and by name the sha256 of each file
     figures      the headline by name, as `quality.statistics` tells them
     labels       those of the head, L; a label without support counts in no macro figure
@@ -135,6 +136,7 @@ def evaluate(  # noqa: PLR0913
     `config` is for a model that is named by its ref; an open Classifier has its own. Raises ConfigError
     for settings, ModelError for a model without labels, InputError for labels that are not the model's
     and for an unknown column, RowError for a text that cannot be answered, and what `Classifier.load` raises.
+    With `on_error=skip` rows of such labels and such texts are left out and told in `skipped`.
     """
     quality.check_least(("worst", worst, 0), ("draws", draws, 1), ("seed", seed, 0))
     check_columns(slices, labelled)
@@ -164,7 +166,8 @@ def _evaluated(
     progress: Progress,
 ) -> Evaluation:
     head = choose_head(classifier, wanted.head)
-    fitted = in_labels_of(head, labelled, classifier.bundle.ref)
+    on_error = classifier.config.run.on_error
+    fitted = in_labels_of(head, labelled, classifier.bundle.ref, on_error=on_error)
     gold, answers, skipped = answer(classifier, head, fitted, progress)
     progress(f"measuring {len(gold):,} answers, {wanted.draws:,} draws")
     several = head.is_multi_label
@@ -189,7 +192,7 @@ def _evaluated(
         worst=tuple(_worst(gold, answers, wanted.worst, multi_label=several)),
         abstained=float(answers.abstained.mean()),
         truncated=float(answers.truncated.mean()),
-        skipped=tuple(str(error) for error in (*labelled.skipped, *skipped)),
+        skipped=tuple(str(error) for error in (*fitted.skipped, *skipped)),
         gold=gold,
         answers=answers,
     )
@@ -228,6 +231,8 @@ def _model_facts(classifier: Classifier, head: Head) -> dict[str, Any]:
         "head": head.name,
         "problem_type": head.spec.problem_type,
         "temperature": head.spec.temperature,
+        "map": _map_told(classifier.config.head.map),
+        "mapping": _mapping(head),
         "engine": classifier.engine.name,
         "precision": classifier.engine.precision,
         "max_length": classifier.tokenizer.max_length,
@@ -235,6 +240,15 @@ def _model_facts(classifier: Classifier, head: Head) -> dict[str, Any]:
         "licence": bundle.manifest.licence,
         "data_terms": bundle.manifest.data_terms,
     }
+
+
+def _map_told(given: str | Path | Mapping[str, Any] | None) -> str | None:
+    return "a table" if isinstance(given, Mapping) else None if given is None else str(given)
+
+
+def _mapping(head: Head) -> dict[str, str] | None:
+    mapping = head.spec.mapping
+    return None if mapping is None else dict(zip(head.spec.labels, mapping, strict=True))
 
 
 def _data_facts(labelled: Labelled, files: Mapping[str, str] | None) -> dict[str, Any]:

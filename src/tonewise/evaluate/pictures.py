@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from tonewise.metrics import Reliability
 
-INK, BLUE, ORANGE = "#1f2328", "#3b7dd8", "#d9822b"
-"""Of text and axes, which a page shows in its own colour; of what is right; of what is not."""
+INK, BLUE, ORANGE, GREY = "#1f2328", "#3b7dd8", "#d9822b", "#8a9299"
+"""Of text and axes, which a page shows in its own colour; of what is right; of what is not; of neither."""
 PLAIN: dict[Any, Any] = {"font.family": "sans-serif", "font.size": 9, "text.parse_math": False}
 MOST_NUMBERED, MOST_NAMED = 30, 80
 """Labels up to which a matrix has numbers in its cells, and names at its sides."""
@@ -75,7 +75,25 @@ def score_histogram(confidence: NDArray[Any], correct: NDArray[np.bool_]) -> Fig
     axes.bar(edges[:-1], wrong, bottom=right, color=ORANGE, label="wrong", **how)
     axes.set(xlim=(0, 1), xlabel="score", ylabel="answers")
     axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    axes.legend(frameon=False, labelcolor=INK, loc="upper left")
+    _legend_above(axes)
+    return figure
+
+
+@rc_context(PLAIN)
+def scores_apart(scores: NDArray[Any], holds: NDArray[np.bool_]) -> Figure:
+    """Where the scores float[N] of labels that hold lie, bool[N], and where those of the others.
+
+    Each as shares of its own number: of most texts few labels hold, and counts would hide these.
+    """
+    figure, axes = _figure(4.6, 4.2)
+    edges = np.linspace(0, 1, BINS + 1)
+    for some, colour, name in ((holds, BLUE, "the label holds"), (~holds, GREY, "it does not")):
+        shares = np.histogram(scores[some], edges)[0] / max(1, some.sum())
+        axes.stairs(shares, edges, color=colour, fill=True, alpha=0.35)
+        axes.stairs(shares, edges, color=colour, linewidth=1.2, label=f"{name} ({some.sum():,})")
+    axes.set(xlim=(0, 1), xlabel="score", ylabel="share")
+    _as_shares(axes)
+    _legend_above(axes)
     return figure
 
 
@@ -118,6 +136,11 @@ def _shaded(shares: NDArray[np.float64]) -> NDArray[np.float64]:
     picture[:] = to_rgba(BLUE)
     picture[..., 3] = shares**0.7
     return picture
+
+
+def _legend_above(axes: Any) -> None:
+    """The legend over the axes, where it covers nothing."""
+    axes.legend(frameon=False, labelcolor=INK, loc="lower right", bbox_to_anchor=(1, 1), ncols=2)
 
 
 def _as_shares(axes: Any) -> None:

@@ -97,9 +97,13 @@ def _pictures(of: Evaluation) -> Iterator[str]:
     told, correct = confidence(of.gold, of.answers, multi_label=of.multi_label)
     what = "every label's score" if of.multi_label else "the best score"
     drawn = [
-        (f"Reliability of {what}", pictures.reliability_diagram(of.reliability, of.figures["ece"].value)),
-        (f"Answers by {what}", pictures.score_histogram(told.ravel(), correct.ravel())),
+        (f"Reliability of {what}", pictures.reliability_diagram(of.reliability, of.figures["ece"].value))
     ]
+    if of.multi_label:
+        apart = "Scores of labels that hold and of those that do not, as shares of each"
+        drawn.append((apart, pictures.scores_apart(told.ravel(), correct.ravel())))
+    else:
+        drawn.append((f"Answers by {what}", pictures.score_histogram(told, correct)))
     if of.confusion is not None:
         drawn.append(("Confusion", pictures.confusion_matrix(of.labels, of.confusion)))
     yield '<div class="pictures">'
@@ -126,8 +130,10 @@ def _facts(of: Evaluation) -> Iterator[str]:
     """What a reader needs to run it again."""
     files = [("file", f"{name}, sha256 {sha256}") for name, sha256 in of.data["files"].items()]
     rows = [("rows", f"{of.data['rows']:,}"), ("data fingerprint", of.data["fingerprint"])]
+    mapping = of.model["mapping"]
+    pairs = None if mapping is None else ", ".join(f"{label} → {other}" for label, other in mapping.items())
     facts = [
-        *of.model.items(),
+        *{**of.model, "mapping": pairs}.items(),
         *files,
         *rows,
         ("data labels", ", ".join(of.data["labels"])),

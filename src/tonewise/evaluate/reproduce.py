@@ -23,6 +23,8 @@ from tonewise.store.data import SplitName, class_names, fetch_split
 TOLERANCE = 1.0
 SLACK = 1e-9
 """Of a difference that is as large as the tolerance, but for rounding."""
+LEARNED = "out-of-fold figures of rows that the model has since learned; evaluate it on other labelled rows"
+HEADLESS = "the model has several heads, and the card does not say of which one they are; evaluate that one"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,7 @@ class Line:
     definition  what was measured: of several meanings the usual one, unless only another fits
     points      measured minus stated, in hundredths
     within      whether that is within the tolerance; None where nothing was measured
+    why         what keeps a figure of a known kind from being measured
     """
 
     claim: Claim
@@ -40,13 +43,14 @@ class Line:
     definition: str | None
     points: float | None
     within: bool | None
+    why: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class OnData:
     """The figures that the card states of one split, and what may explain those that are missed.
 
-    source   where the rows are from; "" where none of the figures is measured here, so that none was read
+    source   where the rows are from; "" where none of the figures can be measured, so that none was read
     skipped  why rows were left out, a line each
     """
 
@@ -120,38 +124,71 @@ def reproduce(  # noqa: PLR0913
 
     Labels of the data are the model's, or the numbers 0 to L - 1 in the model's order; of a model with one
     label 1 and 0 say whether it holds. Data that the card names is fetched by commit and pinned, unless
-    offline, and only where a figure of it is of a kind that is measured here. A figure with several meanings
-    (F1) counts in the usual one, and where only another one fits, in that, which is then told.
+    offline, and only where a figure of it can be measured. A figure with several meanings (F1) counts in the
+    usual one, and where only another one fits, in that, which is then told. Not measured again are figures of
+    rows that the model has learned since (split `out-of-fold`), and those that may be of another head.
 
-    Raises ConfigError for settings, ModelError for a card without figures and for a model that cannot be
-    had, InputError for data that is needed and not here, naming it, or that does not fit the model's labels.
+    Raises ConfigError for settings, ModelError for a card without figures or with none that can be measured,
+    and for a model that cannot be had, InputError for data that is needed and not here, naming it, or that
+    does not fit the model's labels. With `on_error=skip` rows of other labels are left out.
     """
     config, wanted = config or Config(), wanted or Wanted()
     if not 0 <= tolerance <= 100:
         raise ConfigError(f"tolerance is {tolerance}; wanted: points from 0 to 100")
     with Classifier.load(ref, config=config) as classifier:
-        own = choose_head(classifier, head)
-        claims = _meant(_claims_of(own.name, classifier.bundle), wanted)
-        check_numbers(claims, classifier.bundle.ref)
-        known = dict.fromkeys(claim.data for claim in claims if claim.metric is not None)
-        if data is not None and len(known) > 1:
-            told = "; ".join(map(str, known))
-            options = "--dataset, --dataset-config, --split"
-            raise ConfigError(f"the card has figures of several data: {told}; name one ({options})")
+        own, bundle = choose_head(classifier, head), classifier.bundle
+        stated = _stated(_meant(_claims_of(own.name, bundle), wanted), several=len(bundle.manifest.heads) > 1)
+        usable = [claim for claim, obstacle in stated if obstacle is None]
+        check_numbers(usable, bundle.ref)
+        _check_data(usable, given=data is not None)
         parts = []
-        for name, some in _by_data(claims):
-            if name not in known:
-                parts.append(OnData(name, "", 0, tuple(_line(claim, {}, tolerance) for claim in some), ()))
+        for name, some in _by_data(stated):
+            if all(obstacle is not None for _, obstacle in some):
+                parts.append(OnData(name, "", 0, tuple(_line(*one, {}, tolerance) for one in some), ()))
                 continue
             progress(f"reading {name}")
             read = _read(name, data, config, labels, own)
-            fitting = replace(read, labelled=in_labels_of(own, read.labelled, classifier.bundle.ref))
+            known = in_labels_of(own, read.labelled, bundle.ref, on_error=config.run.on_error)
+            fitting = replace(read, labelled=known)
             parts.append(_measured(classifier, own, fitting, name, some, tolerance, progress))
         found = Reproduction(_model(classifier, own), tolerance, tuple(parts))
-    if all(line.measured is None for line in found.lines):
-        told = ", ".join(dict.fromkeys(line.claim.name for line in found.lines))
-        raise ModelError(f"none of the card's figures ({told}) is one that is measured here")
+    _check_measured(found)
     return found
+
+
+Stated = tuple[Claim, str | None]
+"""A figure, and what keeps it from being measured: None for nothing, "" for a kind that is not known."""
+
+
+def _stated(claims: Sequence[Claim], *, several: bool) -> list[Stated]:
+    return [(claim, _obstacle(claim, several=several)) for claim in claims]
+
+
+def _obstacle(claim: Claim, *, several: bool) -> str | None:
+    if claim.metric is None:
+        return ""
+    if claim.data.out_of_fold:
+        return LEARNED
+    return HEADLESS if several and claim.head is None else None
+
+
+def _check_data(usable: Sequence[Claim], *, given: bool) -> None:
+    """Raise ConfigError where one set was given, and figures are of several."""
+    known = dict.fromkeys(claim.data for claim in usable)
+    if given and len(known) > 1:
+        told = "; ".join(map(str, known))
+        options = "--dataset, --dataset-config, --split"
+        raise ConfigError(f"the card has figures of several data: {told}; name one ({options})")
+
+
+def _check_measured(found: Reproduction) -> None:
+    """Raise ModelError where nothing was measured."""
+    if any(line.measured is not None for line in found.lines):
+        return
+    told = ", ".join(dict.fromkeys(line.claim.name for line in found.lines))
+    if whys := dict.fromkeys(line.why for line in found.lines if line.why):
+        raise ModelError(f"the card's figures ({told}) cannot be measured again: {'; '.join(whys)}")
+    raise ModelError(f"none of the card's figures ({told}) is one that is measured here")
 
 
 def _claims_of(head: str, bundle: Bundle) -> list[Claim]:
@@ -172,10 +209,10 @@ def _meant(claims: Sequence[Claim], wanted: Wanted) -> list[Claim]:
     return [replace(one, data=replace(one.data, **told)) for one in found]
 
 
-def _by_data(claims: Sequence[Claim]) -> list[tuple[DataName, list[Claim]]]:
-    order = list(dict.fromkeys(claim.data for claim in claims))
-    ordered = sorted(claims, key=lambda claim: order.index(claim.data))
-    return [(name, list(some)) for name, some in groupby(ordered, key=lambda claim: claim.data)]
+def _by_data(stated: Sequence[Stated]) -> list[tuple[DataName, list[Stated]]]:
+    order = list(dict.fromkeys(claim.data for claim, _ in stated))
+    ordered = sorted(stated, key=lambda one: order.index(one[0].data))
+    return [(name, list(some)) for name, some in groupby(ordered, key=lambda one: one[0].data)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,23 +289,23 @@ def _measured(
     head: Head,
     read: _Read,
     name: DataName,
-    claims: Sequence[Claim],
+    stated: Sequence[Stated],
     tolerance: float,
     progress: Progress,
 ) -> OnData:
     kept, answers, skipped = answer(classifier, head, read.labelled, progress)
     multi = head.is_multi_label
-    lines = [
-        _line(claim, definitions(kept, answers, claim, multi_label=multi), tolerance) for claim in claims
-    ]
-    found = (*read.doubts, *checks(classifier, kept, answers, claims, multi_label=multi))
+    usable = [claim for claim, obstacle in stated if obstacle is None]
+    measured = {claim: definitions(kept, answers, claim, multi_label=multi) for claim in usable}
+    lines = [_line(*one, measured.get(one[0], {}), tolerance) for one in stated]
+    found = (*read.doubts, *checks(classifier, kept, answers, usable, multi_label=multi))
     left_out = tuple(str(error) for error in (*read.labelled.skipped, *skipped))
     return OnData(name, read.source, len(kept), tuple(lines), found, left_out)
 
 
-def _line(claim: Claim, found: Mapping[str, float], tolerance: float) -> Line:
-    if not found:
-        return Line(claim, None, None, None, None)
+def _line(claim: Claim, obstacle: str | None, found: Mapping[str, float], tolerance: float) -> Line:
+    if obstacle is not None or not found:
+        return Line(claim, None, None, None, None, obstacle or None)
     points = {name: 100 * (value - claim.value) for name, value in found.items()}
     fitting = [name for name, off in points.items() if abs(off) <= tolerance + SLACK]
     name = fitting[0] if fitting else next(iter(found))

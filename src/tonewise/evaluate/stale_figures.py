@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 
 from tonewise.evaluate.claims import head_of
+from tonewise.store import Bundle, HeadSpec
 
 FRONT = re.compile(r"\A\ufeff?---[ \t]*\n(?P<block>.*?)^---[ \t]*$", re.DOTALL | re.MULTILINE)
 INDEX = "model-index"
@@ -26,6 +27,34 @@ def without_figures(card: str, head: str | None) -> str:
     except (yaml.YAMLError, ValueError, RecursionError):
         return card
     return card[: found.start("block")] + block + card[found.end("block") :]
+
+
+def mapped_card(card: str, bundle: Bundle) -> str:
+    """The card of a bundle some of whose heads answer in other labels than its manifest has.
+
+    It loses the figures of these heads that its front matter states, and tells so at its end. Where the
+    bundle has one head alone, all that the front matter states is of other labels.
+    """
+    heads = [
+        name for name, spec in bundle.heads.items() if _shown(spec) != _shown(bundle.manifest.heads[name])
+    ]
+    if not heads:
+        return card
+    mended = card
+    for name in heads:
+        mended = without_figures(mended, None if len(bundle.heads) == 1 else name)
+    gone = " The figures of it that the front matter stated are left out." if mended != card else ""
+    told = "".join(
+        f"\n\n## Mapped: head {name}\n\nBy `tonewise map` its answers have other labels. "
+        f"What stands above was measured before.{gone}"
+        for name in heads
+    )
+    return f"{mended.rstrip()}{told}\n"
+
+
+def _shown(spec: HeadSpec) -> tuple[str, ...]:
+    """What each label is answered as."""
+    return spec.mapping or spec.labels
 
 
 def _cut(block: str, head: str | None) -> str:

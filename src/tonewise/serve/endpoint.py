@@ -35,6 +35,8 @@ Send = Callable[[Message], Awaitable[None]]
 
 BODY_SECONDS = 10.0
 """For a whole body to arrive; a sender of a byte a second is not waited for."""
+PAIR = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F]")
+SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 LOOPBACK = ("localhost", "127.0.0.1", "::1", "testserver")
 GONE = 499
@@ -146,7 +148,8 @@ class Endpoint:
         try:
             return self._decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise RequestError(f"the body is not what {self._shown} takes: {error}") from None
+            wrong = "an escape such as \\ud83d stands without its other half" if _half(body) else error
+            raise RequestError(f"the body is not what {self._shown} takes: {wrong}") from None
         except RecursionError:
             raise RequestError("the body is nested too deeply") from None
 
@@ -208,6 +211,11 @@ class Endpoint:
 def request_id(given: str) -> str:
     """The caller's own where it is a plain word, else one that is made."""
     return given if REQUEST_ID.fullmatch(given) else f"{_numbers.getrandbits(64):016x}"
+
+
+def _half(body: bytes) -> bool:
+    """Whether an escape in it is one half of a surrogate pair: msgspec calls such a body truncated."""
+    return SURROGATE.search(PAIR.sub(b"", body.replace(rb"\\", b""))) is not None
 
 
 async def read(receive: Receive, most: int) -> bytes:

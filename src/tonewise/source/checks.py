@@ -40,6 +40,8 @@ class Finding:
 def check(labelled: Labelled, validation: Labelled | None = None) -> tuple[Finding, ...]:
     """All that is found, fatal things first. Texts are compared but for case and spaces."""
     found = [*_of_texts(labelled), *_of_labels(labelled), *_repeated(labelled)]
+    if not any(one.severity == "fatal" for one in found):  # which tell the same by its cause
+        found += _once_each(labelled)
     if validation is not None:
         found += leaks(labelled, validation)
     return tuple(sorted(found, key=lambda one: one.severity != "fatal"))
@@ -61,9 +63,13 @@ def is_empty(example: Example) -> bool:
 
 def _of_texts(labelled: Labelled) -> Iterator[Finding]:
     examples = labelled.examples
+    empty = [row for row, one in enumerate(examples) if is_empty(one)]
+    if len(empty) == len(examples) > 1:
+        message = "all {0} texts are empty; name the column that holds them with --text-column"
+        yield _about(labelled, empty, "empty_text", message, "fatal")
+        return
     if len(examples) > 1 and len({normalised(one) for one in examples}) == 1:
         yield _about(labelled, range(len(examples)), "same_text", "all {0} texts are the same", "fatal")
-    empty = [row for row, one in enumerate(examples) if is_empty(one)]
     if empty:
         yield _about(labelled, empty, "empty_text", "empty texts: {0}")
 
@@ -84,6 +90,16 @@ def _of_labels(labelled: Labelled) -> Iterator[Finding]:
         return
     yield from _rare(labelled, counts)
     yield from _alike(labelled.names)
+
+
+def _once_each(labelled: Labelled) -> Iterator[Finding]:
+    counts = labelled.gold.sum(axis=0)
+    if counts.any() and counts.max() < LEAST_EXAMPLES:
+        of = f" of column '{labelled.column}'" if labelled.column else ""
+        remedy = f"give {LEAST_EXAMPLES} rows of each or more, or name another column with --label-column"
+        message = f"in {len(labelled):,} rows no label{of} occurs twice; {remedy}"
+        rows = _places(labelled, np.flatnonzero(labelled.gold.any(axis=1)))
+        yield Finding("once_each", "fatal", message, int(counts.sum()), rows)
 
 
 def _rare(labelled: Labelled, counts: NDArray[np.int64]) -> Iterator[Finding]:

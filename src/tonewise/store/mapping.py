@@ -3,7 +3,7 @@
 import csv
 import json
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from tonewise.store.manifest import HeadSpec
 from tonewise.store.writing import copy_files, new_folder, pinned_files, write_manifest
 
 KINDS = (".json", ".toml", ".csv")
+CARD = "README.md"
 HAND = "the mapping"
 
 
@@ -115,14 +116,18 @@ def _listed(labels: Iterable[str]) -> str:
     return ", ".join(f"'{label}'" for label in labels)
 
 
-def write_mapped(bundle: Bundle, output: Path) -> str:
+def write_mapped(bundle: Bundle, output: Path, mended: Callable[[str, Bundle], str]) -> str:
     """Write a bundle with the heads of `bundle` as they are now, and return its digest.
 
-    Weights, card and figures stay what they were. Raises OutputError when `output` is there already or
-    cannot be written.
+    Weights stay what they were; a card, whose figures are of other labels, becomes what `mended` makes of its
+    words. Raises OutputError when `output` is there already or cannot be written.
     """
     with new_folder(output) as folder:
         copy_files(bundle, folder)
+        if (card := folder / CARD).is_file():
+            # a card may be in any encoding; what is not understood is kept as it is
+            text = card.read_text("utf-8", errors="surrogateescape")
+            card.write_text(mended(text, bundle), "utf-8", errors="surrogateescape")
         manifest = replace(
             bundle.manifest, files=pinned_files(folder), heads=bundle.heads, parent=bundle.digest
         )

@@ -57,7 +57,9 @@ def _pictures(head: HeadFacts, ending: str) -> dict[str, tuple[str, bytes]]:
         found[f"confusion{ending}.png"] = ("Confusion matrix: rows gold, columns found", drawn)
     if head.reliability is not None:
         drawn = as_png(reliability_diagram(head.reliability, ece_of(head.reliability)))
-        told = "Reliability: how many of the answers of a confidence are right"
+        several = head.problem_type == "multi_label_classification"
+        what = "labels of a score hold" if several else "answers of a confidence are right"
+        told = f"Reliability: how many of the {what}"
         found[f"reliability{ending}.png"] = (told, drawn)
     if head.history:
         drawn = as_png(training_curve(head.history, head.metric, head.best))
@@ -72,7 +74,8 @@ def _page(facts: CardFacts, pictures: Mapping[str, Mapping[str, str]]) -> Iterat
     yield _opening(facts)
     yield from _use(facts)
     for head in facts.heads:
-        yield f"\n## {f'Head {_plain(head.name)}' if len(facts.heads) > 1 else 'Quality'}\n"
+        several = len(facts.heads) > 1 or facts.kept
+        yield f"\n## {f'Head {_plain(head.name)}' if several else 'Quality'}\n"
         yield from _head(head, pictures[head.name], tuned=facts.tuning is not None)
     yield from _int8(facts)
     yield from _retained(facts)
@@ -93,6 +96,7 @@ def _opening(facts: CardFacts) -> str:
         "regression": "a number",
     }
     told = [(head.name, kinds[head.problem_type].format(n=len(head.labels))) for head in facts.heads]
+    told += [(name, kinds[kind].format(n=count)) for name, (kind, count) in facts.kept.items()]
     if len(told) == 1:
         return f"Gives a text {told[0][1]}. {base}."
     heads = "; ".join(f"**{_plain(name)}** {kind}" for name, kind in told)
@@ -144,7 +148,8 @@ def _calibration(head: HeadFacts) -> Iterator[str]:
     if head.ece:
         before, after = head.ece
         error = "expected calibration error (15 bins of equal mass)"
-        told += f" The {error} is {_with_interval(before)} before that and {_with_interval(after)} after."
+        over = " over all labels of all texts" * (head.problem_type == "multi_label_classification")
+        told += f" The {error}{over} is {_with_interval(before)} before that, {_with_interval(after)} after."
     yield f"\n{told}"
 
 
@@ -167,10 +172,16 @@ def _labels(head: HeadFacts) -> Iterator[str]:
 
 
 def _int8(facts: CardFacts) -> Iterator[str]:
-    if not facts.agreement:
+    if not facts.has_int8:
         return
     yield "\n## int8\n"
-    yield f"Share of {facts.agreement_rows:,} texts on which the labels of int8 are those of fp32:"
+    if not facts.agreement:
+        yield (
+            "It runs in int8 when asked to, but `auto` does not choose that: too few texts were not learned "
+            "from to say how often its labels are those of fp32. `tonewise quantize` tells it on others."
+        )
+        return
+    yield f"On how many of {facts.agreement_rows:,} texts, none learned from, int8 gives the labels of fp32:"
     rows = [(_plain(engine), _share(share)) for engine, share in facts.agreement.items()]
     yield from _table(("engine", "agreement"), rows)
 

@@ -11,6 +11,8 @@ from tonewise.store.licence import ALL_OF
 from tonewise.train.facts import CardFacts, Figure, HeadFacts
 
 TASK = "text-classification"
+LEAST_FOR_ECE = 1_000
+"""Rows on which an ECE is stated where `tonewise reproduce` reads it."""
 
 
 def front_matter(facts: CardFacts) -> str:
@@ -29,24 +31,34 @@ def front_matter(facts: CardFacts) -> str:
     table["tags"] = ["tonewise", *([TASK] if facts.heads else ["sentence-embedding"])]
     if facts.base.hub:
         table["base_model"] = facts.base.hub
-    results = [_result(head, alone=len(facts.heads) == 1) for head in facts.heads if head.figures]
+    alone = len(facts.heads) == 1 and not facts.kept
+    results = [_result(head, alone=alone) for head in facts.heads if head.figures]
     if results:
         table["model-index"] = [{"name": facts.name, "results": results}]
     return f"---\n{yaml.safe_dump(table, sort_keys=False, allow_unicode=True, width=1000)}---\n"
 
 
 def _result(head: HeadFacts, *, alone: bool) -> dict[str, Any]:
-    name = Path(head.data.name).name
+    name = Path(head.data.measured or head.data.name).name
     return {
         "task": {"type": TASK, "name": "Text classification" if alone else f"{HEAD}{head.name}"},
-        "dataset": {"name": name, "type": Path(name).stem or name, "split": head.data.split_name},
+        "dataset": {
+            "name": name,
+            "type": Path(name).stem or name,
+            "split": head.data.split_name,
+            "args": {"rows": head.data.held_rows},
+        },
         "metrics": list(_metrics(head)),
     }
 
 
 def _metrics(head: HeadFacts) -> Iterator[dict[str, Any]]:
-    """The figures, as shares; the calibration error as it is after the temperature."""
-    for one in [*head.figures, *(head.ece or ())[1:]]:
+    """The figures, as shares; of rows enough the calibration error as it is after the temperature.
+
+    It is measured with a temperature of other rows than are judged, where one that comes after measures with
+    the temperature of all: on few rows the two are points apart.
+    """
+    for one in [*head.figures, *((head.ece or ())[1:] if head.data.held_rows >= LEAST_FOR_ECE else ())]:
         yield _metric(one)
 
 

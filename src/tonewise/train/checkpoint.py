@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -108,10 +109,25 @@ class Checkpoints:
                 file.flush()
                 os.fsync(file.fileno())
             work.replace(path)
-        except (OSError, RuntimeError) as error:  # torch's writer turns a full disk into a RuntimeError
-            work.unlink(missing_ok=True)
-            said = reason(error) if isinstance(error, OSError) else " ".join(str(error).split())[:200]
+        except BaseException as error:
+            with suppress(OSError):
+                work.unlink()
+            cause = _behind(error)
+            if isinstance(cause, OSError):
+                said = reason(cause)
+            elif isinstance(cause, RuntimeError):
+                said = " ".join(str(cause).split())[:200]
+            else:
+                raise cause from None
             raise OutputError(f"cannot write {path}: {said}") from None
+
+
+def _behind(error: BaseException) -> BaseException:
+    """What stopped a write: torch's writer, closed half way, raises a RuntimeError over it."""
+    found = error
+    while isinstance(found, RuntimeError) and found.__context__ is not None:
+        found = found.__context__
+    return found
 
 
 def _best(name: str) -> str:

@@ -45,7 +45,8 @@ class DataFacts:
     rows        training rows
     held_rows   rows that the figures were measured on
     split       how those were told apart, as a noun: "validation.tsv", "a tenth by hash of the text", …
-    split_name  of those rows, as data sets call theirs: validation, test; train of out-of-fold answers
+    split_name  of those rows, as data sets call theirs: validation, test; out-of-fold of such answers
+    measured    name of their file; None: they are of `name`
     chosen      what was chosen on those same rows: "the best epoch", "the temperature", …
     fingerprint hex sha256 of all texts and labels as they were read; None: not taken
     licence     of the data, as the user gave it; None: not stated
@@ -63,6 +64,7 @@ class DataFacts:
     fingerprint: str | None = None
     licence: str | None = None
     cut: int | None = None
+    measured: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +177,10 @@ class CardFacts:
     max_length       tokens of a text that were learned from, special ones included
     limit            tokens of a text that the network reads; None: as many
     in_transformers  transformers opens the folder as a classifier
+    kept             heads that were there before: what each gives, and how many labels it has
     agreement        by engine the share of labels on which int8 agrees with fp32, over `agreement_rows`
+                     texts that were not learned from
+    has_int8         there are ranges for int8, compared or not
     tuning           the study that chose the recipe; None: it was given
     """
 
@@ -196,5 +201,7 @@ class CardFacts:
     in_transformers: bool = False
     agreement: Mapping[str, float] = field(default_factory=dict)
     agreement_rows: int = 0
+    has_int8: bool = False
+    kept: Mapping[str, tuple[ProblemType, int]] = field(default_factory=dict)
     retained: tuple[Retained, ...] = ()
     tuning: Tuning | None = None

@@ -41,7 +41,8 @@ class Outcome:
 
     temperature, thresholds  fitted on all of the rows
     figures                  with thresholds, or temperature, fitted on one half and measured on the other
-    ece                      before and after the temperature, the latter in the same manner
+    ece                      before and after the temperature, the latter in the same manner; of several
+                             labels over all scores, without an interval
     """
 
     temperature: float
@@ -67,7 +68,7 @@ def judge(held: Labelled, logits: Floats) -> Outcome:
     """
     found = _fitted(held, logits)
     crossed = _crossed(held, logits)
-    return _several(held, found, crossed) if held.multi_label else _one(held, logits, found, crossed)
+    return (_several if held.multi_label else _one)(held, logits, found, crossed)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -129,8 +130,12 @@ def _one(held: Labelled, logits: Floats, found: _Scores, crossed: _Scores) -> Ou
     )
 
 
-def _several(held: Labelled, found: _Scores, crossed: _Scores) -> Outcome:
+def _several(held: Labelled, logits: Floats, found: _Scores, crossed: _Scores) -> Outcome:
     truth, holds = held.gold, crossed.holds
+    plain, sure = sigmoid(logits), crossed.scores
+    # Of N x L scores: to draw all of them again a thousand times would take longer than to train.
+    before = Figure("ECE, not calibrated", ece(plain.ravel(), truth.ravel()), None, "ece")
+    after = Figure("ECE", ece(sure.ravel(), truth.ravel()), None, "ece")
     exact = _figure(
         "Exact match", "accuracy", len(held), lambda rows: subset_accuracy(truth[rows], holds[rows])
     )
@@ -138,10 +143,10 @@ def _several(held: Labelled, found: _Scores, crossed: _Scores) -> Outcome:
         found.temperature,
         found.thresholds,
         (*_f1(truth, holds, ("macro", "micro")), exact),
-        None,
+        (before, after),
         by_label(truth, holds),
         None,
-        None,
+        reliability(sure.ravel(), truth.ravel()),
         len(held),
     )
 

@@ -15,8 +15,8 @@ from tonewise.config import Config
 from tonewise.encoder.naming import head_names, named_tensors
 from tonewise.encoder.weights import Checkpoint, Weights
 from tonewise.errors import ConfigError, EngineError, ModelError, RowError
-from tonewise.quantize import LEAST_TEXTS, Quantized, quantize
-from tonewise.store import HeadSpec, Manifest
+from tonewise.quantize import LEAST_TEXTS, TARGET, Quantized, quantize
+from tonewise.store import HeadSpec, Manifest, open_bundle
 from tonewise.store.manifest import BEHAVIOURS
 from tonewise.store.writing import pinned_files, write_manifest
 from tonewise.tokenizer import Text
@@ -46,6 +46,10 @@ NOT_KEPT = {
 }
 """Of the base's `config.json`: what is of its head, its code or its place."""
 MOST_TEXTS = 3_000
+LEAST_UNSEEN = 100
+"""Texts that were not learned from; on fewer, how often int8 answers as fp32 does would be chance."""
+FEW_UNSEEN, LENIENT = 400, 0.99
+"""Under so many a label or two would have layers left out, so what `auto` asks for is enough."""
 CLASSES = {"distilbert": "DistilBert", "bert": "Bert", "roberta": "Roberta", "xlm-roberta": "XLMRoberta"}
 Tensors = dict[str, NDArray[np.float32]]
 
@@ -131,20 +135,45 @@ def opens_in_transformers(learned: Learned) -> bool:
 def with_ranges(
     folder: Path,
     work: Path,
-    texts: Sequence[Text],
+    texts: tuple[Sequence[Text], Sequence[Text]],
     config: Config,
     tell: Callable[[str], None],
 ) -> Quantized | None:
-    """The same bundle with int8 ranges in the new folder `work`; None, which is told, where int8 fails."""
-    if len(texts) < LEAST_TEXTS:
-        tell(f"no activation ranges for int8: {len(texts)} texts are too few to fit them on")
+    """The same bundle with int8 ranges in the new folder `work`; None, which is told, where int8 fails.
+
+    `texts` are those that were learned from, which give the ranges, and others, on which int8 is held
+    against fp32. Where there are too few others the bundle states no agreement, and so does not run in int8
+    unless it is asked to.
+    """
+    learned, unseen = texts
+    if len(learned) < LEAST_TEXTS:
+        tell(f"no activation ranges for int8: {len(learned)} texts are too few to fit them on")
         return None
-    some = texts[:: -(-len(texts) // MOST_TEXTS)]
+    some, known = learned[:: -(-len(learned) // MOST_TEXTS)], len(unseen) >= LEAST_UNSEEN
+    target = TARGET if len(unseen) >= FEW_UNSEEN or not known else LENIENT
     try:
-        return quantize(folder, some, work, config=config, progress=tell)
+        done = quantize(
+            folder,
+            some,
+            work,
+            config=config,
+            target=target,
+            compared=unseen if known else None,
+            progress=tell,
+        )
+        return done if known else _not_compared(done, len(unseen), tell)
     except (ModelError, EngineError, ConfigError, RowError) as error:
         tell(f"no activation ranges for int8: {str(error).removeprefix(f'{folder}: ')}")
         return None
+
+
+def _not_compared(done: Quantized, unseen: int, tell: Callable[[str], None]) -> Quantized:
+    """The same with no agreement stated: it was measured on texts that were learned from."""
+    why = f"{unseen} texts were not learned from, and {LEAST_UNSEEN} are wanted" if unseen else "all were"
+    tell(f"int8 is there but was compared on texts that were learned from ({why}), so auto leaves it")
+    manifest = replace(open_bundle(done.folder, str(done.folder)).manifest, agreement={})
+    write_manifest(done.folder, manifest)
+    return replace(done, agreement={}, compared=0)
 
 
 def finish(folder: Path, manifest: Manifest, facts: CardFacts, training: Mapping[str, Any]) -> Manifest:

@@ -85,9 +85,15 @@ class Kept:
         ids = json.dumps([self.heads, [list(row.input_ids) for row in self.learn]])
         return hashlib.sha256(ids.encode()).hexdigest()[:16]
 
-    def imitate(self, learner: Learner, rows: Mapping[str, Sequence[Row]]) -> None:
-        """Take what the old heads answer now as what they are to answer: before anything is learned."""
+    def imitate(
+        self, learner: Learner, rows: Mapping[str, Sequence[Row]], held: Mapping[str, Sequence[Row]]
+    ) -> None:
+        """Take what the old heads answer now as what they are to answer: before anything is learned.
+
+        `rows` are the new heads'; without old texts those of `held` tell what is kept.
+        """
         names = list(self.heads)
+        self.held = self.held or [row for some in held.values() for row in some]
         with learner.exact():
             for task, some in rows.items():
                 self._targets[task] = self._as_targets(learner.logits(some, names))

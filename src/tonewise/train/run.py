@@ -3,7 +3,7 @@
 import platform
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -20,6 +20,7 @@ from tonewise.train import facts
 from tonewise.train.base import Base, counts
 from tonewise.train.checkpoint import Checkpoints
 from tonewise.train.loop import Moment, Stage
+from tonewise.train.outcome import LEAST_ROWS
 from tonewise.train.publish import (
     Learned,
     LearnedHead,
@@ -36,6 +37,7 @@ from tonewise.train.task import Task, read_task, told_skipped
 
 BASE = "base"
 HEAD = "label"
+FEW_HELD = 50
 SUFFIX, STUDY = ".training", ".study.db"
 """Beside the output: the folder where an unfinished run keeps its checkpoints, and the file of its study."""
 
@@ -49,13 +51,32 @@ class Terms:
     data_name     of the data set; default: its file's
     data_licence  of the labelled texts
     data_terms    what they may be used for, where that is restricted
+
+    Of several heads `data_name` and `data_licence` are by head.
     """
 
     name: str | None = None
     licence: str | None = None
-    data_name: str | None = None
-    data_licence: str | None = None
+    data_name: str | Mapping[str, str] | None = None
+    data_licence: str | Mapping[str, str] | None = None
     data_terms: str | None = None
+
+    def name_of(self, head: str) -> str | None:
+        """Of a head's data."""
+        return self.data_name if isinstance(self.data_name, str) else (self.data_name or {}).get(head)
+
+    def licence_of(self, head: str) -> str | None:
+        """Of a head's data."""
+        given = self.data_licence
+        return given if isinstance(given, str) else (given or {}).get(head)
+
+    def check(self, heads: Sequence[str]) -> None:
+        """Raise ConfigError for a word about data that could be any head's, or none's."""
+        for option, given in (("--data-name", self.data_name), ("--data-licence", self.data_licence)):
+            if isinstance(given, str) and len(heads) > 1:
+                raise ConfigError(f"{option} '{given}': of which head? write {option} {heads[0]}={given}")
+            if isinstance(given, Mapping) and (unknown := given.keys() - set(heads)):
+                raise ConfigError(f"{option} names '{min(unknown)}'; the heads are {', '.join(heads)}")
 
 
 class Options(TypedDict, total=False):
@@ -171,6 +192,7 @@ def beside(output: Path, suffix: str) -> Path:
 def prepare(plan: Plan) -> Session:
     """Read, check and tokenize. Raises as `train` does."""
     plan.recipe.check_used()
+    plan.terms.check(tuple(plan.heads) or (_only_head(plan),))
     tasks = list(_tasks(plan))
     for task in tasks:
         for line in _told(task, alone=len(tasks) == 1):
@@ -200,13 +222,18 @@ def _told(task: Task, *, alone: bool) -> Iterable[str]:
         yield f"{of}{finding.message}{rows}"
 
 
+def _only_head(plan: Plan) -> str:
+    """Its name: beside heads that are kept, that of the data where one is given."""
+    told = plan.terms.data_name
+    return told if plan.retain and isinstance(told, str) else HEAD
+
+
 def _tasks(plan: Plan) -> Iterable[Task]:
     if not plan.heads:
         if plan.data is None:
             raise ConfigError("nothing to learn from: name a labelled file, or --head NAME=FILE")
         alone = plan.retain is None
-        name = plan.terms.data_name if plan.retain and plan.terms.data_name else HEAD
-        yield read_task(name, plan.data, plan.validation, plan.labels, plan.config, alone=alone)
+        yield read_task(_only_head(plan), plan.data, plan.validation, plan.labels, plan.config, alone=alone)
         return
     if plan.data is not None or plan.validation is not None:
         raise ConfigError("give one set with its validation, or --head NAME=FILE for each head, not both")
@@ -231,22 +258,26 @@ def publish(
         licence=terms.licence,
         data_terms=terms.data_terms,
     )
-    hidden = f".{plan.output.name[:200]}."
     with (
         new_folder(plan.output) as folder,
-        tempfile.TemporaryDirectory(prefix=hidden, dir=folder.parent) as scratch,
+        tempfile.TemporaryDirectory(prefix=f"{folder.name}.", dir=folder.parent) as scratch,
     ):
         first, second = Path(scratch, "float"), Path(scratch, "int8")
         first.mkdir()
         manifest = write_folder(first, base, learned, manifest)
-        texts = [text for task in session.tasks for text in task.given.texts]
+        texts = [text for task in session.tasks for text in task.learn.texts]
+        unseen = [text for task in session.tasks if task.held is not None for text in task.held.texts]
         config = replace(plan.config, tokenizer=base.tokenizer.config)  # as texts were read in training
-        ranges = with_ranges(first, second, texts, config, plan.tell) if plan.int8 else None
+        ranges = with_ranges(first, second, (texts, unseen), config, plan.tell) if plan.int8 else None
         whole = open_bundle(second if ranges else first, str(plan.output))
         copy_files(whole, folder)
         card = _card(plan, session, fitted, learned, seconds, whole)
         compared = ranges.compared if ranges else 0
-        card = replace(card, agreement=whole.manifest.agreement, agreement_rows=compared, tuning=tuning)
+        agreement, has_int8 = whole.manifest.agreement, ranges is not None
+        card = replace(card, agreement=agreement, agreement_rows=compared, has_int8=has_int8, tuning=tuning)
+        for one in card.retained:
+            figures = f"{one.before:.4f} → {one.after:.4f}"
+            plan.tell(f"{one.head}, kept: {one.figure} {figures} ({one.rows:,} rows)")
         # The bundle without ranges was passed through: the parent is the base.
         stating = replace(whole.manifest, parent=manifest.parent)
         finish(folder, stating, card, stated(fitted))
@@ -273,7 +304,8 @@ def told_outcomes(fitted: Fitted) -> Iterable[str]:
     for name, outcome in fitted.outcomes.items():
         told = ", ".join(f"{one.name} {one.value:.4f}" for one in outcome.figures)
         errors = f"; ECE {outcome.ece[0].value:.4f} → {outcome.ece[1].value:.4f}" if outcome.ece else ""
-        yield f"{name}: {told}{errors} ({outcome.rows:,} held-out rows)"
+        few = "; so few tell little" if outcome.rows < FEW_HELD else ""
+        yield f"{name}: {told}{errors} ({outcome.rows:,} held-out rows{few})"
 
 
 def _card(
@@ -290,7 +322,7 @@ def _card(
             base.manifest.data_terms,
         ),
         heads=tuple(_head_facts(plan, session, fitted, task) for task in session.tasks),
-        recipe=fitted.recipe.stated(),
+        recipe=fitted.recipe.stated() | {"computed_in": stated(fitted)["computed_in"]},
         seed=fitted.recipe.seed,
         versions=_versions(),
         processor=processor(),
@@ -302,16 +334,23 @@ def _card(
         data_terms=whole.manifest.data_terms,
         in_transformers=opens_in_transformers(learned),
         retained=session.kept.report(fitted.learner) if session.kept else (),
+        kept={
+            name: (base.heads[name].problem_type, len(base.heads[name].labels))
+            for name in (session.kept.heads if session.kept else ())
+        },
     )
 
 
 def _head_facts(plan: Plan, session: Session, fitted: Fitted, task: Task) -> facts.HeadFacts:
     outcome, done = fitted.outcomes[task.name], fitted.fit
-    chosen = ["the temperature"] if outcome.thresholds is None else ["the temperature", "the thresholds"]
+    chosen = ["the temperature"] if outcome.rows >= LEAST_ROWS else []
+    chosen += [] if outcome.thresholds is None else ["the thresholds"]
     if task.held is not None and done.history:
         chosen = ["the best epoch", *chosen]
+    if task.held is not None and fitted.scores:
+        chosen = ["whether the encoder learns", *chosen]
     data = facts.DataFacts(
-        name=plan.terms.data_name or (task.files[0].name if task.files else task.name),
+        name=plan.terms.name_of(task.name) or (task.files[0].name if task.files else task.name),
         files=task.files,
         counts=counts(task.learn),
         rows=len(task.learn),
@@ -320,7 +359,8 @@ def _head_facts(plan: Plan, session: Session, fitted: Fitted, task: Task) -> fac
         split_name=task.split_name,
         chosen=tuple(chosen),
         fingerprint=task.given.fingerprint(),
-        licence=plan.terms.data_licence,
+        licence=plan.terms.licence_of(task.name),
+        measured=None if plan.terms.name_of(task.name) else task.measured,
         cut=session.cut[task.name],
     )
     return facts.HeadFacts(

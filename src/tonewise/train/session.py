@@ -33,6 +33,8 @@ from tonewise.train.task import Task
 
 Floats = NDArray[np.float32]
 Tell = Callable[[str], None]
+VERY_FEW = 100
+"""Examples under which an encoder is kept as it was unless one that learned is better on validation."""
 SCARCE = 50
 """Examples a label under which a head learns sooner from the mean of the tokens than from the first."""
 
@@ -41,7 +43,7 @@ SCARCE = 50
 class Fitted:
     """What one recipe came to.
 
-    scores  macro F1 out of fold by candidate, where cross-validation chose
+    scores  macro F1 by candidate, where there were some: out of fold, or on few examples' validation
     frozen  the encoder did not learn
     """
 
@@ -114,7 +116,8 @@ class Session:
                 return self._few(recipe, stage)
             if recipe.freeze_encoder:
                 return self._frozen(recipe)
-            return self._full(recipe, stage)
+            tuned = self._full(recipe, stage)
+            return tuned if self.kept or len(self.tasks) > 1 else self._guarded(tuned)
 
     def identity(self, recipe: Recipe) -> dict[str, str]:
         """What makes a run the same run, by name."""
@@ -180,11 +183,15 @@ class Session:
     def _pooling(self, recipe: Recipe) -> Pooling:
         if recipe.pooling != "auto":
             return recipe.pooling
-        own = [set(spec.labels) for spec in self.base.bundle.heads.values() if spec.pooling == "first"]
-        if not recipe.freeze_encoder and not self.kept and set(self.tasks[0].learn.names) in own:
-            return "first"  # the base's own head can go on
+        if not recipe.freeze_encoder and not self.kept and self._goes_on():
+            return "first"
         scarce = min(len(task.learn) / len(task.learn.names) for task in self.tasks) < SCARCE
         return self.base.embedding_pooling if recipe.freeze_encoder or scarce else "first"
+
+    def _goes_on(self) -> bool:
+        """Whether the base has a head of these labels already, which can go on."""
+        own = [set(spec.labels) for spec in self.base.bundle.heads.values() if spec.pooling == "first"]
+        return set(self.tasks[0].learn.names) in own
 
     def _parts(self) -> list[Part]:
         parts = []
@@ -204,7 +211,7 @@ class Session:
     def _full(self, recipe: Recipe, stage: Stage) -> Fitted:
         learner = self.make(recipe)
         if self.kept:
-            self.kept.imitate(learner, self.rows)
+            self.kept.imitate(learner, self.rows, self.held_rows)
         parts = self._parts()
         for task, part in zip(self.tasks, parts, strict=False):
             begin_from_frozen(learner, task.name, part)
@@ -233,6 +240,17 @@ class Session:
             learner.head(task.name).fill(head)
         judged = self._judged(learner, recipe, Fit())
         return Fitted(learner, recipe, judged.fit, judged.outcomes, frozen=True)
+
+    def _guarded(self, tuned: Fitted) -> Fitted:
+        """Of few examples an encoder that learned is kept only where it is better on held-out rows."""
+        if len(self.tasks[0].learn) >= VERY_FEW or tuned.recipe.lora_rank or self._goes_on():
+            return tuned
+        frozen = self._frozen(self._as_frozen(tuned.recipe))
+        scores = {"frozen": frozen.metric, "tuned": tuned.metric}
+        better = tuned.metric > frozen.metric
+        told = ", ".join(f"{name} {f1:.4f}" for name, f1 in scores.items())
+        self.tell(f"on validation, macro F1: {told}; kept: {'tuned' if better else 'frozen'}")
+        return replace(tuned if better else frozen, scores=scores)
 
     def _few(self, recipe: Recipe, stage: Stage) -> Fitted:
         """Choose and judge out of fold, then learn from every row."""
@@ -285,7 +303,8 @@ def stated(fitted: Fitted) -> dict[str, Any]:
     return {
         "recipe": fitted.recipe.stated(),
         "frozen": fitted.frozen,
-        "cross_validation": dict(fitted.scores),
+        "computed_in": "bf16" if fitted.learner.bf16 and not fitted.frozen else "fp32",
+        "candidates": dict(fitted.scores),
         "best_epoch": fitted.fit.best,
         "averaged": fitted.fit.averaged,
         "seconds": round(fitted.fit.seconds, 1),

@@ -29,6 +29,7 @@ class Task:
     held      those that epochs, temperature and figures come from; None: out-of-fold scores of `learn`
     split     how these were told apart, as the card says it
     skipped   lines about the rows that were left out under `on_error=skip`
+    own_validation  `held` was given, not set aside
     """
 
     name: str
@@ -39,11 +40,17 @@ class Task:
     findings: tuple[Finding, ...]
     files: tuple[DataFile, ...]
     skipped: tuple[str, ...] = ()
+    own_validation: bool = False
 
     @property
     def split_name(self) -> str:
         """What the card calls the rows that were measured."""
-        return "train" if self.held is None else "validation"
+        return "out-of-fold" if self.held is None else "validation"
+
+    @property
+    def measured(self) -> str | None:
+        """The file of the rows that were measured, where they have one of their own."""
+        return self.files[-1].name if self.held is not None and self.own_validation and self.files else None
 
 
 def read_task(
@@ -56,6 +63,8 @@ def read_task(
     """
     given = _read(data, labels, config)
     findings = check(given)
+    if validation is not None:  # one row of each label can be learned from, where others are there to judge
+        findings = tuple(one for one in findings if one.code != "once_each")
     raise_fatal(findings, None if alone else name)  # else the validation set would be blamed for it
     held = None
     if validation is not None:
@@ -72,7 +81,8 @@ def read_task(
         learn, held = split(given, SHARE)
         how = "a tenth, by hash of the text"
         if not len(held):
-            raise InputError(f"{name}: too few texts of each label to set some aside; give --validation")
+            option = "--validation FILE" if alone else f"--head-validation {name}=FILE"
+            raise InputError(f"{name}: too few texts of each label to set some aside; give {option}")
     elif held is None:
         how = "out-of-fold answers over all of the training rows"
     else:
@@ -80,7 +90,7 @@ def read_task(
     files = _files(data, given, config)
     if validation is not None and held is not None:
         files += _files(validation, held, config)
-    return Task(name, given, learn, held, how, findings, files, tuple(skipped))
+    return Task(name, given, learn, held, how, findings, files, tuple(skipped), validation is not None)
 
 
 def told_skipped(rows: str, labelled: Labelled) -> Iterator[str]:

@@ -30,7 +30,13 @@ from tonewise.cli.commands.group import (
 @click.option("--draws", type=int, default=1000, metavar="N", help="Of each bootstrap.  [default: 1000]")
 @click.option("--seed", type=int, default=0, metavar="N", help="Of the bootstraps.  [default: 0]")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
-@click.option("-o", "--output", metavar="DIR", help="Where comparison.json and compare.html are written.")
+@click.option(
+    "-o",
+    "--output",
+    metavar="DIR",
+    help="Where comparison.json and compare.html are written, in place of those of the same REFs and DATA; "
+    "others stay.",
+)
 @label_options
 @labelled_file_options
 @engine_options

@@ -32,7 +32,13 @@ from tonewise.cli.commands.group import (
 @click.option("--draws", type=int, default=1000, metavar="N", help="Of each bootstrap.  [default: 1000]")
 @click.option("--seed", type=int, default=0, metavar="N", help="Of the bootstraps.  [default: 0]")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
-@click.option("-o", "--output", metavar="DIR", help="Where evaluation.json and report.html are written.")
+@click.option(
+    "-o",
+    "--output",
+    metavar="DIR",
+    help="Where evaluation.json and report.html are written, in place of those of the same REF and DATA; "
+    "others stay.",
+)
 @label_options
 @labelled_file_options
 @engine_options
@@ -56,7 +62,8 @@ def evaluate(
     """Measure a model on labelled files: accuracy, F1, AUROC, calibration, each with its interval.
 
     What is measured are the answers that users get, in the precision that runs here. DATA are files with
-    a column of texts and one of labels.
+    a column of texts and one of labels; rows of a label that the model lacks are left out and counted with
+    --on-error skip.
     """
     from tonewise.cli.evaluate import evaluate_model
     from tonewise.cli.labels import labels_of

@@ -17,7 +17,8 @@ def map_labels(ref: str, file: str, output: str, config_path: str | None, **knob
     """Write a new bundle that answers in your labels, as `classify --map FILE` does.
 
     FILE is JSON or TOML, {"model's label": "yours", …}, or a CSV with a header and these two columns. For
-    several heads: {"head": {"model's label": "yours", …}, …}. Labels that become one are added up.
+    several heads: {"head": {"model's label": "yours", …}, …}. Labels that become one are added up. The new
+    card leaves out figures of the old labels.
     """
     from tonewise.cli.mapping import map_labels as run
     from tonewise.config import load_config

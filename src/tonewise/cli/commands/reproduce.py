@@ -53,7 +53,9 @@ def reproduce(
 
     The figures are those of the card's model-index. The data that it names is fetched from the hub by
     commit and pinned; --data gives it as a file, its labels by name or numbered in the model's order (of a
-    model with one label, 1 where it holds). Exits with 9 when a figure is further off than the tolerance.
+    model with one label, 1 where it holds). Not measured are figures of rows that the model has learned since
+    (out-of-fold) and, of a model with several heads, those that name none. Exits with 9 when a figure is
+    further off than the tolerance.
     """
     from tonewise.cli.labels import labels_of
     from tonewise.cli.reproduce import reproduce_card

@@ -15,7 +15,11 @@ from tonewise.cli.commands.group import (
 )
 
 head_options = options(
-    click.option("--validation", metavar="FILE", help="Rows to choose and measure on; default: a tenth."),
+    click.option(
+        "--validation",
+        metavar="FILE",
+        help="Rows to choose and measure on; default: a tenth, under 1,000 rows out of fold.",
+    ),
     click.option(
         "--head",
         "heads",
@@ -33,7 +37,9 @@ head_options = options(
     click.option("--head-validation", multiple=True, metavar="NAME=FILE", help="--validation of a head."),
     click.option("--base", metavar="REF", help="The model to begin with.  [default: base]"),
     click.option(
-        "--retain", metavar="REF", help="Begin with this model and keep its heads as good as they are."
+        "--retain",
+        metavar="REF[:FILE]",
+        help="Begin with this model and keep its heads as good as they are; FILE is --retain-data.",
     ),
     click.option("--retain-data", metavar="FILE", help="Labelled texts of that model, to practise on."),
 )
@@ -79,8 +85,18 @@ run_options = options(
 card_options = options(
     click.option("--name", metavar="NAME", help="Of the model, on its card; default: the folder's."),
     click.option("--licence", metavar="NAME", help="Of the model; default: its base's."),
-    click.option("--data-name", metavar="NAME", help="Of the data, on the card; default: the file's."),
-    click.option("--data-licence", metavar="NAME", help="Of the labelled texts."),
+    click.option(
+        "--data-name",
+        multiple=True,
+        metavar="NAME",
+        help="Of the data, on the card; default: the file's. Of several heads HEAD=NAME, for each.",
+    ),
+    click.option(
+        "--data-licence",
+        multiple=True,
+        metavar="NAME",
+        help="Of the labelled texts. Of several heads HEAD=NAME, for each.",
+    ),
     click.option(
         "--data-terms", metavar="WORDS", help="What they may be used for, where that is restricted."
     ),

@@ -10,8 +10,10 @@ from recipes.models import MODELS, Model
 from recipes.stored import pack_weights
 
 from tonewise.quantize import quantize
+from tonewise.source.labelled import Labelled
 from tonewise.store import open_bundle
 from tonewise.store.writing import pinned_files, write_manifest
+from tonewise.tokenizer import Text
 
 HERE = Path(__file__).parent
 COPIED = ("config.json", "tokenizer.json", "tokenizer_config.json", "training.json")
@@ -38,6 +40,13 @@ def pack(trained: Path, name: str, model: Model, folder: Path) -> None:
     write_manifest(folder, manifest)
 
 
+def decided(learn: Labelled) -> list[Text]:
+    """The texts but those that labels share equally: there no precision agrees with another."""
+    if learn.kind != "soft":
+        return list(learn.texts)
+    return list(learn.take(learn.targets.max(axis=1) > 0.5).texts)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("model", choices=MODELS)
@@ -49,10 +58,11 @@ def main() -> None:
     model = MODELS[options.model]
     # What one of several heads borrows are texts of another, which are there already.
     given = model.without_borrowed() if len(model.heads) > 1 else model
-    texts = [text for _, learn, _, _ in given.halves(options.data) for text in learn.texts]
+    texts = [text for _, learn, _, _ in given.halves(options.data) for text in decided(learn)]
+    others = [text for head in model.heads.values() for text in head.held(options.data).texts]
     with tempfile.TemporaryDirectory() as packed:
         pack(options.trained, options.model, model, Path(packed))
-        done = quantize(Path(packed), texts, options.output, progress=print)
+        done = quantize(Path(packed), texts, options.output, compared=others, progress=print)
     bundle = open_bundle(options.output, str(options.output))
     parent = open_bundle(options.trained, str(options.trained)).manifest.parent
     manifest = replace(bundle.manifest, parent=parent)  # the base, not what was packed on the way

@@ -16,6 +16,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True, help="a new folder")
     parser.add_argument("--head", action="append", help="of several heads only these; again for each")
     parser.add_argument("--epochs", type=int, help="in place of the recipe's")
+    parser.add_argument("--learning-rate", type=float, help="in place of the recipe's")
     parser.add_argument("--base", default="base", help="what to begin with: the encoder of an earlier run")
     parser.add_argument("--frozen-layers", type=int, default=0)
     parser.add_argument("--own-texts", action="store_true", help="leave borrowed texts out")
@@ -31,6 +32,7 @@ def main() -> None:
         model.recipe,
         seed=options.seed,
         epochs=options.epochs or model.recipe.epochs,
+        learning_rate=options.learning_rate or model.recipe.learning_rate,
         frozen_layers=options.frozen_layers,
     )
     train(

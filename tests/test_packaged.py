@@ -46,6 +46,23 @@ def test_each_head_is_calibrated_licensed_and_states_its_figures(name: str) -> N
     assert "f1" in {one.metric for one in claims}
 
 
+def test_what_a_stranger_types_first_is_read_as_a_person_would() -> None:
+    meant = {
+        "i love this": "love",
+        "so sad today": "sadness",
+        "best day ever": "joy",
+        "I hate you": "anger",
+        "this is scary": "fear",
+        "wow, I did not expect that": "surprise",
+        "thank you so much!": "joy",
+        "my phone is broken again": "sadness",
+    }
+    with Classifier.load("emotion") as classifier:
+        answers = classifier.classify(list(meant))
+    assert {text: one.label for text, one in zip(meant, answers, strict=True)} == meant
+    assert min(one.score for one in answers) > 0.5
+
+
 def test_four_heads_answer_in_one_pass() -> None:
     with Classifier.load("multitask") as classifier:
         answer = classifier.classify("what a lovely day")

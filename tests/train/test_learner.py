@@ -152,9 +152,22 @@ def test_precision_is_as_asked_or_a_refusal(learner: Learner, able: bool, device
 def test_auto_takes_bf16_where_it_is_there_and_faster(
     learner: Learner, able: bool, seconds: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(room, "_seconds", lambda _, dtype: seconds if dtype is torch.bfloat16 else 1.0)
+    monkeypatch.setattr(room, "_seconds", lambda _: (seconds, 1.0))
     assert wants_bf16(learner.network.spec, recipe_of(precision="auto"), CPU) is (able and seconds < 1)
     assert wants_bf16(learner.network.spec, recipe_of(precision="auto"), CUDA) is able
+
+
+def test_a_machine_that_is_busy_for_a_while_slows_both_precisions(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, busy = [0.0], [0]
+
+    def told() -> float:
+        busy[0] += 1
+        clock[0] += 1.0 if busy[0] < room.TRIALS else 0.001  # slow for the first trials
+        return clock[0]
+
+    monkeypatch.setattr("tonewise.train.learner.time.perf_counter", told)
+    half, single = room._seconds.__wrapped__((4, 4))
+    assert half == single == pytest.approx(0.001)
 
 
 def test_measuring_draws_no_numbers_and_is_done_once(
@@ -166,7 +179,7 @@ def test_measuring_draws_no_numbers_and_is_done_once(
     first = wants_bf16(learner.network.spec, recipe_of(precision="auto"), CPU)
     after = torch.rand(1)
     assert wants_bf16(learner.network.spec, recipe_of(precision="auto"), CPU) is first
-    assert room._seconds.cache_info().misses == 2  # of bf16 and of float32
+    assert room._seconds.cache_info().misses == 1
     torch.manual_seed(0)
     assert torch.equal(torch.rand(1), after)
 

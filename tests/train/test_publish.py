@@ -196,7 +196,27 @@ def test_int8_ranges_that_cannot_be_had_are_told(
 
     monkeypatch.setattr("tonewise.train.publish.quantize", refuse)
     assert with_ranges(model(), tmp_path / "out", (TEXTS * 4, []), Config(), told.append) is None
-    assert told[1:] == ["no activation ranges for int8: too few labels agree"]
+    assert told[1:] == [
+        "int8 is fitted whole, for whoever asks for it: too few labels agree",
+        "no activation ranges for int8: too few labels agree",
+    ]
+
+
+def test_int8_that_agrees_too_seldom_is_there_for_whoever_asks(
+    model: MakeModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def strict(*given: Any, target: float, **options: Any) -> Quantized:
+        if target:
+            raise ModelError("int8 agrees on 98.40% of labels")
+        return quantize(*given, target=target, **options)
+
+    monkeypatch.setattr("tonewise.train.publish.quantize", strict)
+    plan, session, done = fitted(tmp_path / "out", some(60), model(), FIRST, validation=some(120, seed=1))
+    told: list[str] = []
+    bundle = publish(replace(plan, int8=True, tell=told.append), session, done, 1.0)
+    assert "int8 is fitted whole, for whoever asks for it: int8 agrees on 98.40% of labels" in told
+    assert bundle.manifest.activation_ranges
+    assert "onnxruntime" in bundle.manifest.agreement
 
 
 def test_int8_ranges_do_not_change_who_the_parent_is(model: MakeModel, tmp_path: Path) -> None:

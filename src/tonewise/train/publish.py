@@ -143,7 +143,7 @@ def with_ranges(
 
     `texts` are those that were learned from, which give the ranges, and others, on which int8 is held
     against fp32. Where there are too few others the bundle states no agreement, and so does not run in int8
-    unless it is asked to.
+    unless it is asked to; so it is where labels agree too seldom.
     """
     learned, unseen = texts
     if len(learned) < LEAST_TEXTS:
@@ -151,16 +151,18 @@ def with_ranges(
         return None
     some, known = learned[:: -(-len(learned) // MOST_TEXTS)], len(unseen) >= LEAST_UNSEEN
     target = TARGET if len(unseen) >= FEW_UNSEEN or not known else LENIENT
+
+    def fitted(least: float) -> Quantized:
+        others = unseen if known else None
+        return quantize(folder, some, work, config=config, target=least, compared=others, progress=tell)
+
     try:
-        done = quantize(
-            folder,
-            some,
-            work,
-            config=config,
-            target=target,
-            compared=unseen if known else None,
-            progress=tell,
-        )
+        try:
+            done = fitted(target)
+        except ModelError as error:
+            why = str(error).removeprefix(f"{folder}: ").removesuffix(" (--target)")  # no option of `train`
+            tell(f"int8 is fitted whole, for whoever asks for it: {why}")
+            done = fitted(0.0)
         return done if known else _not_compared(done, len(unseen), tell)
     except (ModelError, EngineError, ConfigError, RowError) as error:
         tell(f"no activation ranges for int8: {str(error).removeprefix(f'{folder}: ')}")

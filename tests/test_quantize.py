@@ -281,6 +281,8 @@ def test_a_target_is_a_share(model: MakeModel, tmp_path: Path, target: float) ->
 def test_few_texts_are_refused(model: MakeModel, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"^19 texts are too few to fit ranges on; give at least 20$"):
         quantize(model(), TEXTS[:19], tmp_path / "out")
+    with pytest.raises(InputError, match="there is no text to compare int8 on"):
+        quantize(model(), TEXTS, tmp_path / "out", compared=[])
     assert quantize(model(), TEXTS[:20], tmp_path / "out", target=0).compared == 10
 
 

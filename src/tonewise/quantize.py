@@ -86,8 +86,8 @@ def quantize(
     long as fewer labels than `target` agree, the layers that int8 harms most are left in higher precision.
     The bundle has the heads that `ref` selects. `progress` is told what goes on, a line each time.
 
-    Raises InputError for fewer than 20 texts, ConfigError for a target that is no share, RowError for a
-    text that cannot be read, ModelError for a model without labels or one whose labels do not agree even
+    Raises InputError for fewer than 20 texts or none to compare on, ConfigError for a target that is no
+    share, RowError for a text that cannot be read, ModelError for a model without labels or one whose labels do not agree even
     with half of its layers left out, OutputError when `output` is there already or cannot be written.
     """
     config = config or Config()
@@ -95,6 +95,8 @@ def quantize(
         raise ConfigError(f"target is {target}; wanted: a share from 0 to 1")
     if len(texts) < LEAST_TEXTS:
         raise InputError(f"{len(texts)} texts are too few to fit ranges on; give at least {LEAST_TEXTS}")
+    if compared is not None and not compared:
+        raise InputError("there is no text to compare int8 on; leave `compared` out to compare on the others")
     check_new_folder(output)
     bundle = resolve(ref, config.store)
     _check_labels(bundle)
@@ -174,12 +176,12 @@ def _encoded(
     ref: str | Path, texts: Sequence[Text], compared: Sequence[Text] | None, config: Config
 ) -> tuple[list[Encoding], list[Encoding], int]:
     """What ranges are fitted on, the other texts, which are answered, and the id of padding."""
-    others, first = (texts, 1) if compared is None else (compared, 0)
+    others, places = (
+        (texts, range(1, len(texts), 2)) if compared is None else (compared, range(len(compared)))
+    )
     with Classifier.load(ref, config=_with_engine(config, EngineConfig("stub"))) as reader:
         fit = _encode(reader, texts, _spread(range(0, len(texts), 2), FIT_TEXTS))
-        held = _encode(
-            reader, others, _spread(range(first, len(others), 1 if compared else 2), COMPARED_TEXTS)
-        )
+        held = _encode(reader, others, _spread(places, COMPARED_TEXTS))
     tokens = sum(len(row.input_ids) for encoding in fit for row in encoding.rows)
     return fit[:: -(-tokens // FIT_TOKENS)], held, reader.tokenizer.padding_id
 

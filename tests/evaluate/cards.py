@@ -17,6 +17,8 @@ TEXTS = [
     for three in ("joy", "food", "day", "night", "sad", "happy", "bad", "good")
 ]
 COMMIT = "c" * 40
+WRONG = 10
+ACCURACY = 1 - WRONG / len(TEXTS)
 
 
 def card(metrics: list[dict[str, Any]], head: str | None = None, **dataset: Any) -> str:

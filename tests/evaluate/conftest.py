@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tests.doubles import MakeModel, write_bundle
+from tests.evaluate import cards
 from tests.models import LABELS, WORDS
 from tonewise import Classifier
 from tonewise.source import Example
@@ -76,3 +77,14 @@ def bundles(model: MakeModel, tmp_path: Path) -> Bundles:
         return write_bundle(tmp_path / f"bundle-{len(list(tmp_path.iterdir()))}", model(), made)
 
     return make
+
+
+@pytest.fixture(scope="module")
+def rows(model: MakeModel) -> list[tuple[str, int]]:
+    """Texts with the label that a model gives each, ten of them another."""
+    return cards.answered(model(), cards.WRONG)
+
+
+@pytest.fixture(scope="module")
+def file(rows: list[tuple[str, int]], tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(cards.write_rows(tmp_path_factory.mktemp("rows") / "rows.jsonl", rows))

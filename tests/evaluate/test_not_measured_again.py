@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tests.doubles import MakeModel
-from tests.evaluate.cards import TEXTS, answered, card, joined, with_card, write_rows
+from tests.evaluate.cards import ACCURACY, TEXTS, card, joined, with_card
 from tests.evaluate.conftest import Bundles
 from tests.models import LABELS
 from tonewise import Classifier, metrics
@@ -17,19 +17,7 @@ from tonewise.evaluate.reproduce import HEADLESS, LEARNED, Wanted, reproduce
 
 CONFIG = Config(engine=EngineConfig("onnxruntime", "fp32", threads=1))
 STUB = Config(engine=EngineConfig("stub"))
-WRONG = 10
-ACCURACY = 1 - WRONG / len(TEXTS)
 RIGHT = {"type": "accuracy", "name": "Accuracy", "value": ACCURACY}
-
-
-@pytest.fixture(scope="module")
-def rows(model: MakeModel) -> list[tuple[str, int]]:
-    return answered(model(), WRONG)
-
-
-@pytest.fixture(scope="module")
-def file(rows: list[tuple[str, int]], tmp_path_factory: pytest.TempPathFactory) -> str:
-    return str(write_rows(tmp_path_factory.mktemp("rows") / "rows.jsonl", rows))
 
 
 @pytest.mark.parametrize("split", ["out-of-fold", "Out of fold", "out_of_fold"])

@@ -12,7 +12,7 @@ import pytest
 from sklearn.metrics import f1_score, precision_score, recall_score
 
 from tests.doubles import MakeModel, write_bundle
-from tests.evaluate.cards import COMMIT, TEXTS, answered, card, joined, with_card, write_rows
+from tests.evaluate.cards import ACCURACY, COMMIT, TEXTS, answered, card, joined, with_card
 from tests.models import LABELS, WORDS, changed
 from tests.store.hub_server import Hub, Model
 from tonewise import Classifier
@@ -27,18 +27,6 @@ from tonewise.source.labelled import Labelled
 from tonewise.store import HeadSpec
 
 CONFIG = Config(engine=EngineConfig("onnxruntime", "fp32", threads=1))
-WRONG = 10
-ACCURACY = 1 - WRONG / len(TEXTS)
-
-
-@pytest.fixture(scope="module")
-def rows(model: MakeModel) -> list[tuple[str, int]]:
-    return answered(model(), WRONG)
-
-
-@pytest.fixture(scope="module")
-def file(rows: list[tuple[str, int]], tmp_path_factory: pytest.TempPathFactory) -> str:
-    return str(write_rows(tmp_path_factory.mktemp("rows") / "rows.jsonl", rows))
 
 
 def of_card(model: MakeModel, to: Path, data: Any, text: str, **more: Any) -> Reproduction:

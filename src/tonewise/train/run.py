@@ -322,7 +322,7 @@ def _card(
             base.manifest.data_terms,
         ),
         heads=tuple(_head_facts(plan, session, fitted, task) for task in session.tasks),
-        recipe=fitted.recipe.stated() | {"computed_in": stated(fitted)["computed_in"]},
+        recipe=fitted.recipe.stated() | {"computed_in": fitted.computed_in},
         seed=fitted.recipe.seed,
         versions=_versions(),
         processor=processor(),

@@ -55,6 +55,11 @@ class Fitted:
     frozen: bool = False
 
     @property
+    def computed_in(self) -> str:
+        """The precision of the products by which the encoder learned: bf16 or fp32."""
+        return "bf16" if self.learner.bf16 and not self.frozen else "fp32"
+
+    @property
     def metric(self) -> float:
         """Mean of the heads' macro F1 on held-out rows."""
         return float(np.mean([outcome.metric for outcome in self.outcomes.values()]))
@@ -303,7 +308,7 @@ def stated(fitted: Fitted) -> dict[str, Any]:
     return {
         "recipe": fitted.recipe.stated(),
         "frozen": fitted.frozen,
-        "computed_in": "bf16" if fitted.learner.bf16 and not fitted.frozen else "fp32",
+        "computed_in": fitted.computed_in,
         "candidates": dict(fitted.scores),
         "best_epoch": fitted.fit.best,
         "averaged": fitted.fit.averaged,

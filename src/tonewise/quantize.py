@@ -87,8 +87,9 @@ def quantize(
     The bundle has the heads that `ref` selects. `progress` is told what goes on, a line each time.
 
     Raises InputError for fewer than 20 texts or none to compare on, ConfigError for a target that is no
-    share, RowError for a text that cannot be read, ModelError for a model without labels or one whose labels do not agree even
-    with half of its layers left out, OutputError when `output` is there already or cannot be written.
+    share, RowError for a text that cannot be read, ModelError for a model without labels or one whose
+    labels do not agree even with half of its layers left out, OutputError when `output` is there already
+    or cannot be written.
     """
     config = config or Config()
     if not 0 <= target <= 1:
